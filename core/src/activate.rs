@@ -11,12 +11,12 @@ use super::{
     activation::Activation,
     bootstrap,
     decision::{Action, Need, ObjectKind},
-    integrity::{is_of_run, is_ours, is_own_canary, target_changed_message},
+    integrity::{canary, is_of_run, is_ours, is_own_canary, target_changed_message},
     nodes::Choice,
     observation::{Keda, Owned, Workload},
     overdue, patience, placement,
     problem::Problem,
-    routing, services,
+    restoring, routing, services,
     spec::Spec,
     step::Step,
     traffic, workload,
@@ -80,7 +80,12 @@ fn beside(step: &Step<'_>, target: &Workload) -> Activation {
         }
     };
     let (route, look) = route.map_or((None, None), |(problem, look)| (Some(problem), look));
-    if let Some(problem) = Problem::all(obstacles(step, target).into_iter().chain(route)) {
+    // A canary that starts now would be compared with a template that nothing has proven.
+    let foreign = canary(step)
+        .is_none()
+        .then(|| restoring::foreign_in_place(step, target))
+        .flatten();
+    if let Some(problem) = Problem::all(obstacles(step, target).into_iter().chain(foreign).chain(route)) {
         return Activation {
             // An elapsed deadline needs no wake-up: it takes effect once the problem is fixed.
             wake: [

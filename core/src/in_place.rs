@@ -14,6 +14,9 @@ use crate::api::{InPlace, KanaryStatus, names};
 /// The labels of the pods are read again after this time: no watch reports them.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
+/// What somebody did to a target that has another template than the run wrote.
+pub(super) const ANOTHER_TEMPLATE: &str = "got another pod template";
+
 /// End of the uid of what is shown as a canary. No object has such a uid.
 const SHOWN: &str = "/in-place";
 
@@ -217,7 +220,7 @@ pub(super) fn changed(kanary: &ParsedKanary, seen: &Observation) -> Result<Optio
     } else if by == Some(&record.begun()) {
         match ours(kanary, seen, (record, target)) {
             Ours::Unclear(need) => return Err(need),
-            Ours::No => Some("got another pod template"),
+            Ours::No => Some(ANOTHER_TEMPLATE),
             Ours::Yes => interfered(record, target),
         }
     } else if by == Some(&record.run) || by == Some(&record.undone()) {

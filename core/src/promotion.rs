@@ -17,12 +17,13 @@ use super::{
     objection::speaks_against,
     observation::{Likeness, LiveTarget, Promotion, Workload},
     problem::{Problem, set_problem},
+    restoring,
     rollout::{self, end_dry_run},
     services,
     status::{Draft, RECONCILING, SUCCEEDED, find},
     step::Step,
 };
-use crate::api::{InPlace, Reason};
+use crate::api::Reason;
 
 /// State of the promotion.
 enum Standing {
@@ -123,7 +124,7 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Workload>) -> Option<
         draft.set(RECONCILING, false, Reason::Paused, why);
         return Some(step.write(draft));
     }
-    if let Some(problem) = target.and_then(|target| foreign_run(step, target)) {
+    if let Some(problem) = target.and_then(|target| restoring::foreign_in_place(step, target)) {
         set_problem(&mut draft, Some(&problem));
         return Some(step.write(draft));
     }
@@ -135,20 +136,6 @@ fn held(step: &Step<'_>, mut draft: Draft, target: Option<&Workload>) -> Option<
         });
     }
     refused(step, draft)
-}
-
-/// Another Kanary runs in place on the target. When that ends, it puts back what it changed, whatever this run writes meanwhile.
-fn foreign_run(step: &Step<'_>, target: &Workload) -> Option<Problem> {
-    let runs = target.set.as_ref().is_some_and(|set| !set.at_rest);
-    let marker = target.promoted_by.as_ref().filter(|_| runs)?;
-    let is_others = InPlace::is_mark(marker) && !marker.starts_with(&step.kanary.uid);
-    is_others.then(|| {
-        let message = format!(
-            "some pods of {} run the template of another Kanary in place: it is updated once that run has ended",
-            step.spec.target
-        );
-        Problem::new(Reason::TargetRollingOut, message)
-    })
 }
 
 /// The API server refused or failed a write: the report until it is retried.

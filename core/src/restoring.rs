@@ -1,13 +1,11 @@
 //! The end of a run in place that is not promoted: the target gets back what the run changed, before anything else happens.
 
 use jiff::SignedDuration;
-use serde_json::Value;
 
 use super::{
     decision::{Action, Decision, Need, SetTemplate},
-    hash,
-    in_place::{self, Ours},
-    observation::{LiveTarget, Observation},
+    in_place,
+    observation::{LiveTarget, Workload},
     problem::{Problem, set_problem},
     revert::revert,
     status::{Draft, Phase, ROLLED_BACK},
@@ -25,14 +23,12 @@ enum Undo {
     Done,
     /// A read is needed first.
     Needs(Need),
-    /// The write that puts back what is still as the run left it.
+    /// The write that puts back what the target had before the run.
     Write(Box<SetTemplate>),
     /// A live read was newer than the watch, or older.
     Waits,
     /// The former template is lost.
     Lost,
-    /// Somebody changed the template, and nothing tells what in it comes from the run.
-    Mixed,
 }
 
 fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
@@ -55,29 +51,22 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
         return Undo::Waits;
     }
     let is_written = record.template_hash.is_some() || seen.tried_template.is_some();
-    let is_begun = is_written || live.promoted_by.as_ref() == Some(&record.begun());
+    let is_marked = live.promoted_by.as_ref() == Some(&record.begun());
+    let is_begun = is_written || is_marked || lost_its_mark(record, target, live);
     if !is_begun && live.generation != Some(record.generation) {
         // The write that begins a run can no longer arrive: it applies only to the version that it read. Its place is another's now.
         return Undo::Done;
     }
-    let is_ours = in_place::partition(target) == Some(record.partition);
-    let template = if is_begun {
-        match in_place::ours(step.kanary, seen, (record, target)) {
-            Ours::Unclear(need) => return Undo::Needs(need),
-            // With its own partition, all pods would get the template of the run.
-            Ours::Yes => match &seen.former_template {
-                Some(former) => former.clone(),
-                None => return Undo::Lost,
-            },
-            Ours::No => match without_run(seen, live) {
-                Some(template) => template,
-                // With its own partition, all pods would get it. Whoever sets that wants it so.
-                None if in_place::partition(target) != Some(record.former_partition) => return Undo::Mixed,
-                None => live.template.clone(),
-            },
-        }
-    } else {
-        live.template.clone()
+    let template = match &seen.former_template {
+        _ if !is_begun => live.template.clone(),
+        Some(_) if !is_recorded(target, live, record) => return Undo::Waits,
+        Some(former) => match &seen.tried_template {
+            Some(tried) => revert(former, tried, &live.template),
+            None => former.clone(),
+        },
+        // All pods get what the template is now. Whoever sets this partition wants it so.
+        None if in_place::partition(target) == Some(record.former_partition) => live.template.clone(),
+        None => return Undo::Lost,
     };
     let cause = if template == live.template {
         String::new()
@@ -86,23 +75,31 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     };
     Undo::Write(Box::new(SetTemplate {
         template,
-        partition: (is_begun && is_ours).then_some(record.former_partition),
+        partition: in_place::partition(target)
+            .filter(|_| is_begun)
+            .map(|_| record.former_partition),
         // The write that begins a run may still be under way. It applies only to the version that it read, so the target gets another.
         version: live.resource_version.clone().filter(|_| !is_begun),
         ..live.written(&step.spec.target, record.undone(), cause)
     }))
 }
 
-/// The template that somebody else wrote, without what the run had changed. `None` if nothing tells that apart.
-fn without_run(seen: &Observation, live: &LiveTarget) -> Option<Value> {
-    let former = seen.former_template.as_ref()?;
-    if live.template_hash == hash::of(former) {
-        return Some(live.template.clone());
-    }
-    revert(former, seen.tried_template.as_ref()?, &live.template)
+/// Whether the target has the partition of a run whose annotation is gone. The history cannot tell: if an earlier run tried the same
+/// template, its revision has the annotation of that one.
+fn lost_its_mark(record: &InPlace, target: &Workload, live: &LiveTarget) -> bool {
+    let is_anothers = live.promoted_by.as_ref().is_some_and(|by| InPlace::is_mark(by));
+    let has_partition = in_place::partition(target) == Some(record.partition);
+    has_partition && record.partition != record.former_partition && !is_anothers
 }
 
-/// Gives the target back what a run in place changed and somebody else has not changed since. `None` if there is nothing to give back.
+/// Whether Kubernetes has a revision of the present template, so that nothing of it is lost.
+fn is_recorded(target: &Workload, live: &LiveTarget, record: &InPlace) -> bool {
+    let is_known =
+        record.template_hash.as_ref() == Some(&live.template_hash) || live.template_hash == record.former_hash;
+    is_known || target.set.as_ref().is_none_or(|set| set.revision.is_some())
+}
+
+/// Gives the target back what it had before a run in place. `None` if there is nothing to give back.
 pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
     let record = step.kanary.status.in_place.as_deref()?;
     let mut draft = step.draft();
@@ -135,20 +132,13 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
         },
         Undo::Lost => {
             let why = format!(
-                "the rollout history of {} has no revision with its former template: write that template, and then set \
-                 spec.updateStrategy.rollingUpdate.partition to {}",
+                "the rollout history of {} has no revision with its former template: write the template that all pods are to run, and \
+                 then set spec.updateStrategy to {{type: RollingUpdate, rollingUpdate: {{partition: {}}}}}",
                 step.spec.target, record.former_partition
             );
-            stuck(step, draft, Reason::NoFormerTemplate, why)
-        }
-        Undo::Mixed => {
-            let why = format!(
-                "somebody changed the template of {} while its pods from ordinal {} on ran that of this run, so it may have parts of \
-                 that one, and no other pod gets it: write the template that all pods are to run, and then set \
-                 spec.updateStrategy.rollingUpdate.partition to {}",
-                step.spec.target, record.partition, record.former_partition
-            );
-            stuck(step, draft, Reason::TargetChanged, why)
+            draft.set(ROLLED_BACK, false, Reason::NoFormerTemplate, &why);
+            set_problem(&mut draft, Some(&Problem::new(Reason::NoFormerTemplate, why)));
+            step.write(draft)
         }
         Undo::Done => {
             draft.status.in_place = None;
@@ -156,13 +146,6 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
             step.write(draft)
         }
     })
-}
-
-/// Only a user can put the target back.
-fn stuck(step: &Step<'_>, mut draft: Draft, reason: Reason, why: String) -> Decision {
-    draft.set(ROLLED_BACK, false, reason, &why);
-    set_problem(&mut draft, Some(&Problem::new(reason, why)));
-    step.write(draft)
 }
 
 /// Shows in a failed run what the target has now.
@@ -179,19 +162,22 @@ fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
         };
         return draft.set(ROLLED_BACK, false, Reason::TargetNotFound, why);
     };
-    if target.template_hash != record.former_hash {
-        let why = format!(
-            "somebody has changed the template of {name}: that stays, and what this run changed beside it is put back"
-        );
+    if target.promoted_by.as_ref() != Some(&record.undone()) {
+        let why = format!("somebody else has replaced the template of {name}: that stays");
         return draft.set(ROLLED_BACK, false, Reason::TargetChanged, why);
     }
+    let additions = if target.template_hash == record.former_hash {
+        ""
+    } else {
+        ", with the labels and annotations that somebody else has set in it since"
+    };
     let note = if in_place::partition(target).is_some() {
         workload::of(name.kind).after_rollback().to_owned()
     } else {
         let first = record.partition;
         format!("; with its updateStrategy OnDelete, its pods from ordinal {first} on get it only when you delete them")
     };
-    let why = format!("{name} has the template back that it had before the run{note}");
+    let why = format!("{name} has the template back that it had before the run{additions}{note}");
     draft.set(ROLLED_BACK, true, Reason::TemplateRestored, why);
 }
 
@@ -220,9 +206,32 @@ pub(super) fn release(step: &Step<'_>) -> Option<Action> {
 
 /// The message for a target that somebody else changed during a run in place.
 pub(super) fn changed_message(step: &Step<'_>, what: &str) -> String {
+    let target = &step.spec.target;
+    let theirs = if what == in_place::ANOTHER_TEMPLATE {
+        let name = &target.name;
+        format!(
+            ". What somebody else wrote is in its rollout history (kubectl rollout history statefulset/{name}): write it again, now that \
+             the run is over"
+        )
+    } else {
+        String::new()
+    };
     format!(
-        "{} {what} while some of its pods ran the template: what this run changed in it and nobody else has changed since is put back; \
-         set spec.retry to another number to run again",
-        step.spec.target
+        "{target} {what} while some of its pods ran the template: it gets back the template and the partition that it had before the \
+         run{theirs}; set spec.retry to another number to run again"
     )
+}
+
+/// Another Kanary runs in place on the target. When that ends, it puts back what it changed, whatever this run writes meanwhile.
+pub(super) fn foreign_in_place(step: &Step<'_>, target: &Workload) -> Option<Problem> {
+    let runs = target.set.as_ref().is_some_and(|set| !set.at_rest);
+    let marker = target.promoted_by.as_ref().filter(|_| runs)?;
+    let is_others = InPlace::is_mark(marker) && !marker.starts_with(&step.kanary.uid);
+    is_others.then(|| {
+        let message = format!(
+            "some pods of {} run the template of another Kanary in place: this run goes on once that one has ended",
+            step.spec.target
+        );
+        Problem::new(Reason::TargetRollingOut, message)
+    })
 }

@@ -15,7 +15,10 @@ use crate::api::Reason;
 pub(super) fn judged_until(step: &Step<'_>, draft: &Draft, window: Window) -> String {
     let status = &draft.status;
     let running = find(status, RUNNING).filter(|running| running.status == "True");
-    let replaced = running.is_some_and(|running| status.available_at > Some(running.last_transition_time.0));
+    // Pods that run the template in place may become available later than the first of them did, without anybody's doing.
+    let has_canary = step.spec.scale.in_place().is_none();
+    let replaced =
+        running.is_some_and(|running| status.available_at > Some(running.last_transition_time.0)) && has_canary;
     let anew = if replaced {
         "was replaced, and its successor is"
     } else {

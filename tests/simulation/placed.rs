@@ -39,6 +39,7 @@ pub(crate) const OWN: &[Kind] = &[
     resized,
     too_few,
     restarted,
+    hotfixed,
     repartitioned,
     partitioned,
     reverted,
@@ -174,6 +175,31 @@ fn restarted(make: &mut Maker<'_>) -> Case {
         make.seconds(1, 60),
         Act::PatchTarget(json!({"spec": {"template": now}})),
     )
+}
+
+/// Somebody writes another image, or a variable beside the image of the run. What the target has then is wholly theirs or wholly former.
+fn hotfixed(make: &mut Maker<'_>) -> Case {
+    let ends = [failed("TargetChanged"), End::Updated];
+    let mut case = placed(make, "is hotfixed", &ends);
+    let deletes = make.rng.u8(..4) == 0;
+    if deletes {
+        case.truth.ends = vec![End::Deleted];
+    }
+    let hotfix = format!("{}:hotfix", case.app);
+    let pinned = format!("{}@sha256", image(&case.manifest["spec"]["template"]["spec"]));
+    let change = match make.rng.u8(..3) {
+        0 => json!([{"name": "main", "image": hotfix}]),
+        1 => json!([{"name": "main", "image": pinned}]),
+        _ => json!([{"name": "main", "image": pinned}, {"name": "sidecar", "image": hotfix}]),
+    };
+    let when = make.seconds(1, 60);
+    let theirs = json!({"spec": {"template": {"spec": {"containers": change}}}});
+    let case = case.with(|truth| (truth.shared, truth.ends_whole) = (true, true));
+    let case = case.then(when, Act::PatchTarget(theirs));
+    if deletes {
+        return case.then(when + Duration::from_millis(make.rng.u64(5..2000)), Act::Delete);
+    }
+    case
 }
 
 /// The partition that the target has before the run is there again after it.

@@ -29,32 +29,58 @@ async fn a_kanary_whose_finalizer_somebody_removed_gives_the_template_back_all_t
     assert_restored(&world, 2).await;
 }
 
-#[tokio::test]
-async fn a_template_of_somebody_else_is_not_overwritten() {
-    let world = held_run(3).await;
-    let theirs = json!({"spec": {"template": {"spec": {"containers": [{"name": "app", "image": "db:v3"}]}}}});
-    let mut target = world.get(&STATEFUL_SET, "db").await;
-    let name = target["spec"]["template"]["spec"]["containers"][0]["name"].take();
-    let mut theirs = theirs;
-    theirs["spec"]["template"]["spec"]["containers"][0]["name"] = name;
+/// Sets the image of the target's container, as `kubectl set image` does.
+async fn set_image(world: &World, image: &str) {
+    let name = &world.get(&STATEFUL_SET, "db").await["spec"]["template"]["spec"]["containers"][0]["name"];
+    let containers = json!([{"name": name, "image": image}]);
+    let theirs = json!({"spec": {"template": {"spec": {"containers": containers}}}});
     world.patch(&STATEFUL_SET, "db", theirs).await;
-    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
-    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
-    pods_run(&world, &["v1", "v1", "v3"]).await;
-    let errored = kanary_until(&world, "asks its user", |kanary| {
-        reason(kanary, "Errored") == "TargetChanged"
-    })
-    .await;
-    assert!(message(&errored, "Errored").contains("partition to 0"), "{errored:#}");
-    let strategy = json!({"rollingUpdate": {"partition": 0}});
+}
+
+#[tokio::test]
+async fn a_template_of_somebody_else_goes_with_that_of_the_run_and_stays_in_the_history() {
+    for theirs in ["db:v3", "db:v2@sha256:1"] {
+        let world = held_run(3).await;
+        set_image(&world, theirs).await;
+        let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+        assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+        let told = message(&ended, "Failed");
+        assert!(told.contains("kubectl rollout history statefulset/db"), "{told}");
+        assert_restored(&world, 3).await;
+        assert_eq!(world.revisions("db").await.len(), 3);
+        // As a GitOps tool does, or its user.
+        set_image(&world, theirs).await;
+        let theirs = theirs.trim_start_matches("db:");
+        pods_run(&world, &[theirs; 3]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_partition_above_the_pods_of_the_run_leaves_none_of_them() {
+    let world = held_run(3).await;
+    let strategy = json!({"rollingUpdate": {"partition": 3}});
     world
         .patch(&STATEFUL_SET, "db", json!({"spec": {"updateStrategy": strategy}}))
         .await;
+    let ended = world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    assert_eq!(reason(&ended, "Failed"), "TargetChanged");
+    assert_restored(&world, 3).await;
+}
+
+#[tokio::test]
+async fn a_canary_beside_the_target_starts_after_the_run_in_place() {
+    let world = held_run(3).await;
+    let mut robin = in_place(1, json!({"scale": null, "verdict": "valid"}));
+    robin["metadata"]["name"] = json!("robin");
+    robin["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("db:v3");
+    world.create(&KANARY_STATEFULSET, &robin).await;
+    let waits = |kanary: &Value| reason(kanary, "Errored") == "TargetRollingOut";
+    world.until(&KANARY_STATEFULSET, "robin", "waits", waits).await;
+    assert_eq!(world.list(&STATEFUL_SET, "").await.len(), 1, "there is no canary yet");
+    edit(&world, json!({"verdict": "invalid"})).await;
+    world.ends_as(&KANARY_STATEFULSET, "batman", "Failed").await;
+    world.ends_as(&KANARY_STATEFULSET, "robin", "DeploymentUpdated").await;
     pods_run(&world, &["v3", "v3", "v3"]).await;
-    kanary_until(&world, "is not held", |kanary| {
-        kanary["metadata"]["finalizers"].is_null()
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -183,19 +209,19 @@ async fn whoever_applies_the_target_may_set_the_partition_after_a_run() {
 async fn a_canary_beside_the_target_is_promoted_after_the_run_in_place() {
     let world = World::of_stateful_sets("in-place").await;
     world.stateful_target("db", 3).await;
-    world
-        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
-        .await;
     let mut robin = in_place(1, json!({"scale": null, "validation": held()}));
     robin["metadata"]["name"] = json!("robin");
     robin["spec"]["template"]["spec"]["template"]["spec"]["containers"][0]["image"] = json!("db:v3");
     robin["spec"]["rollout"] = json!({"onTargetChange": "promote"});
-    running(&world).await;
     world.create(&KANARY_STATEFULSET, &robin).await;
     let is_running = |kanary: &Value| phase(kanary) == "Running";
     world
         .until(&KANARY_STATEFULSET, "robin", "is Running", is_running)
         .await;
+    world
+        .create(&KANARY_STATEFULSET, &in_place(1, json!({"validation": held()})))
+        .await;
+    running(&world).await;
     let valid = json!({"spec": {"verdict": "valid"}});
     world.patch(&KANARY_STATEFULSET, "robin", valid).await;
     let waits = |kanary: &Value| reason(kanary, "Errored") == "TargetRollingOut";

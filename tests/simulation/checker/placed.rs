@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kanary_core::{
     api::names::{CHANGE_CAUSE, IN_PLACE_FINALIZER, PROMOTED_BY},
-    status::{ERRORED, Phase, find},
+    status::Phase,
 };
 use kanary_sim::cluster::{Cluster, Event};
 use serde_json::Value;
@@ -72,11 +72,6 @@ fn rest(set: &Value) -> Value {
 fn asked(kanary: &Value) -> Option<i64> {
     let in_place = &kanary["spec"]["scale"]["inPlace"];
     in_place.is_object().then(|| in_place["replicas"].as_i64().unwrap_or(1))
-}
-
-/// Whether a Kanary asks its user what to do about a template that somebody else changed.
-fn asks(book: &Book) -> bool {
-    find(&book.status, ERRORED).is_some_and(|errored| errored.status == "True" && errored.reason == "TargetChanged")
 }
 
 impl Checker {
@@ -243,29 +238,10 @@ impl Checker {
                 "a run in place was taken back twice",
             );
         }
-        let (mut wanted, mut from) = (template(old).clone(), partition(old));
-        if let Some(placed) = placed {
-            if wanted == placed.template {
-                wanted.clone_from(&placed.former);
-            } else {
-                // What somebody has added stays, and what the run changed in its container goes.
-                let container = |template: &Value| template["spec"]["containers"][0].clone();
-                let (tried, former) = (container(&placed.template), container(&placed.former));
-                for (field, value) in tried.as_object().into_iter().flatten() {
-                    let present = &mut wanted["spec"]["containers"][0][field];
-                    if present == value {
-                        present.clone_from(&former[field]);
-                    }
-                }
-                wanted["spec"]["containers"][0]
-                    .as_object_mut()
-                    .into_iter()
-                    .for_each(|fields| fields.retain(|_, value| !value.is_null()));
-            }
-            if from == placed.partition {
-                from = placed.former_partition;
-            }
-        }
+        let wanted = placed.map_or_else(|| template(old).clone(), |placed| restored(placed, template(old)));
+        let is_on_delete = new["spec"]["updateStrategy"]["type"] == "OnDelete";
+        let from = placed.filter(|_| !is_on_delete);
+        let from = from.map_or_else(|| partition(old), |placed| placed.former_partition);
         if *template(new) != wanted {
             let what = format!("a run in place was taken back, and left {}", image(&new["spec"]));
             self.violated(Invariant::Overruled, event.at, name, &what);
@@ -324,7 +300,7 @@ impl Checker {
             let is_over = |book: &Book| {
                 // A spec that is not valid keeps the canary, whatever it asks for.
                 let fails = Phase::of(&book.status) == Phase::Failed;
-                !asks(book) && (goes(book) || fails || !hostile && is_ended(book, &placed.marker))
+                goes(book) || fails || !hostile && is_ended(book, &placed.marker)
             };
             if self.books.get(uid).is_none_or(is_over) {
                 left.push((placed.kanary.clone(), "its target still runs it in place".to_owned()));
@@ -336,15 +312,14 @@ impl Checker {
                 .into_iter()
                 .flatten()
                 .any(|finalizer| finalizer == IN_PLACE_FINALIZER);
-            if is_held && !asks(book) && self.is_over(&book.name) {
+            if is_held && self.is_over(&book.name) {
                 left.push((book.name.clone(), "it is still held".to_owned()));
             }
         }
         for (name, truth) in self.truths.iter().filter(|(_, truth)| truth.ends_whole) {
             let target = cluster.objects("statefulsets.apps", Some(NAMESPACE));
             let target = target.iter().find(|set| set.meta.name == truth.target);
-            let waits = self.books.values().any(|book| book.name == *name && asks(book));
-            let Some(target) = target.filter(|_| self.is_over(name) && !waits) else {
+            let Some(target) = target.filter(|_| self.is_over(name)) else {
                 continue;
             };
             let wanted = image(&target.json()["spec"]);
@@ -358,6 +333,21 @@ impl Checker {
         }
         left
     }
+}
+
+/// The template that a target gets back: the former one, with the annotations that somebody has added since.
+fn restored(placed: &Placed, live: &Value) -> Value {
+    let mut wanted = placed.former.clone();
+    let tried = &placed.template["metadata"]["annotations"];
+    let annotations = live["metadata"]["annotations"].as_object();
+    for (name, value) in annotations
+        .into_iter()
+        .flatten()
+        .filter(|(name, value)| tried[name] != **value)
+    {
+        wanted["metadata"]["annotations"][name] = value.clone();
+    }
+    wanted
 }
 
 /// What of a run is not stored, as it has to be before the target is written.

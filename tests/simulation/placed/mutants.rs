@@ -11,7 +11,7 @@ use kanary_core::{
     observation::Pod,
 };
 
-use super::{deleted, restarted};
+use super::{deleted, hotfixed, restarted};
 use crate::{
     checker::Invariant::{Available, Early, Exposed, Orphan, Overruled, Proof, Sample, Trespass},
     kinds::{Kind, passes, traffic_fails},
@@ -157,4 +157,17 @@ fn an_addition_of_somebody_else_that_is_overwritten_is_caught() {
         })
     };
     is_caught_in(only(restarted), &decides(wrong), &[Overruled]);
+}
+
+#[test]
+fn a_template_of_somebody_else_that_all_pods_get_is_caught() {
+    let wrong: Decide = |kanary, seen, now| {
+        let tried = seen.tried_template.clone();
+        with_writes(decide(kanary, seen, now), |write| {
+            if takes_back(write) && tried.as_ref().is_some_and(|tried| *tried != write.former) {
+                write.template.clone_from(&write.former);
+            }
+        })
+    };
+    is_caught_in(only(hotfixed), &decides(wrong), &[Overruled]);
 }

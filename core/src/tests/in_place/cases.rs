@@ -5,7 +5,7 @@ use crate::{
     api::Reason,
     decision::ObjectKind,
     observation::Owned,
-    status::{DEPLOYMENT_UPDATED, ERRORED, FAILED, ROLLED_BACK, find},
+    status::{DEPLOYMENT_UPDATED, ERRORED, FAILED, ROLLED_BACK, RUNNING, find},
 };
 
 pub(super) fn reason(place: &Place, condition: &str) -> String {
@@ -69,6 +69,15 @@ fn the_highest_ordinals_run_the_template_and_the_others_follow_the_verdict() {
     assert_eq!(place.set().generation, 3, "the target was changed twice");
     assert_eq!(place.metadata["finalizers"], json!([]));
     assert_eq!(place.stored().in_place, None);
+}
+
+#[test]
+fn a_run_that_begins_within_a_second_is_not_said_to_have_replaced_its_pods() {
+    let mut place = Place::new(3, 1);
+    place.now += SignedDuration::from_millis(1500);
+    place.until_running();
+    let told = message(&place, RUNNING);
+    assert!(told.contains("is judged until") && !told.contains("replaced"), "{told}");
 }
 
 #[test]
@@ -260,11 +269,7 @@ fn a_target_whose_former_template_is_lost_keeps_what_it_has() {
         "nothing else rolls out"
     );
     assert_eq!(reason(&place, ROLLED_BACK), "NoFormerTemplate");
-    assert!(
-        message(&place, ERRORED).contains("partition to 0"),
-        "{:?}",
-        place.status
-    );
+    assert!(message(&place, ERRORED).contains("partition: 0"), "{:?}", place.status);
 }
 
 #[test]

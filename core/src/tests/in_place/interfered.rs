@@ -9,37 +9,51 @@ use super::{
 use crate::status::{FAILED, ROLLED_BACK};
 
 #[test]
-fn a_template_of_somebody_else_rolls_out_once_its_user_says_so() {
+fn a_template_of_somebody_else_is_taken_back_as_a_whole_and_stays_in_the_history() {
+    for theirs in ["app:v3", "app:v2@sha256:1"] {
+        let mut place = Place::new(3, 1);
+        place.until_running();
+        let mut other = stored(&version(2));
+        other["spec"]["containers"][0]["image"] = json!(theirs);
+        let now = place.now;
+        place
+            .set
+            .as_mut()
+            .unwrap()
+            .edit(now, |set| set.template = other.clone());
+        place.end();
+        assert_eq!(reason(&place, FAILED), "TargetChanged");
+        assert!(
+            message(&place, FAILED).contains("kubectl rollout history"),
+            "{:?}",
+            place.status
+        );
+        assert_restored(&place);
+        assert!(place.set().history.iter().any(|(template, _)| *template == other));
+        assert!(
+            place.stored().failed_templates.is_empty(),
+            "the template is not to blame"
+        );
+    }
+}
+
+#[test]
+fn a_template_of_somebody_else_is_taken_back_once_kubernetes_has_a_revision_of_it() {
     let mut place = Place::new(3, 1);
     place.until_running();
     let now = place.now;
-    place
-        .set
-        .as_mut()
-        .unwrap()
-        .edit(now, |set| set.template = stored(&version(3)));
+    let set = place.set.as_mut().unwrap();
+    set.edit(now, |set| set.template = stored(&version(3)));
+    set.lags = true;
     place.settle();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v3"]);
-    assert_eq!(reason(&place, ROLLED_BACK), "TargetChanged");
-    assert!(
-        place.stored().failed_templates.is_empty(),
-        "the template is not to blame"
-    );
+    assert_eq!(place.set().template, stored(&version(3)));
     place.delete();
     place.settle();
-    assert!(!place.gone, "nothing else knows of the partition");
-    for partition in [3, 1] {
-        let now = place.now;
-        place.set.as_mut().unwrap().edit(now, |set| set.partition = partition);
-        place.settle();
-        assert!(!place.gone && place.is(crate::status::ERRORED), "{partition}");
-    }
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+    assert!(!place.gone);
+    place.set.as_mut().unwrap().lags = false;
     place.end();
     assert!(place.gone);
-    assert_eq!(place.set().images(), ["app:v3"; 3]);
+    assert_eq!((place.set().images(), place.set().partition), (vec!["app:v1"; 3], 0));
 }
 
 /// As `kubectl rollout restart` does.
@@ -60,7 +74,7 @@ fn what_somebody_adds_to_the_template_of_the_run_rolls_out_without_that_template
     restart(&mut wanted);
     assert_eq!((&place.set().template, place.set().partition), (&wanted, 0));
     assert!(
-        message(&place, ROLLED_BACK).contains("that stays"),
+        message(&place, ROLLED_BACK).contains("labels and annotations that somebody else has set"),
         "{:?}",
         place.status
     );
@@ -90,6 +104,25 @@ fn an_annotation_that_goes_before_anybody_has_seen_it_is_found_in_the_history() 
     place.edit(&json!({"verdict": "invalid"}));
     place.end();
     assert_eq!(place.phase(), Phase::Failed);
+    assert_restored(&place);
+}
+
+#[test]
+fn an_annotation_that_the_history_has_from_an_earlier_run_is_told_by_the_partition() {
+    let mut place = Place::new(3, 1);
+    place.until_running();
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
+    place.edit(&json!({"verdict": null, "retry": 2}));
+    while place.set().partition == 0 {
+        place.turn();
+    }
+    assert_eq!(place.stored().in_place.unwrap().template_hash, None);
+    place.crash();
+    place.set.as_mut().unwrap().promoted_by = None;
+    place.set.as_mut().unwrap().version += 1;
+    place.edit(&json!({"verdict": "invalid"}));
+    place.end();
     assert_restored(&place);
 }
 
@@ -172,15 +205,17 @@ fn a_run_that_comes_too_late_leaves_the_marks_of_another_one() {
 }
 
 #[test]
-fn a_partition_of_somebody_else_is_left_alone_and_the_template_goes() {
-    let mut place = Place::new(4, 1);
-    place.until_running();
-    let now = place.now;
-    place.set.as_mut().unwrap().edit(now, |set| set.partition = 1);
-    place.end();
-    assert_eq!(reason(&place, FAILED), "TargetChanged");
-    assert_eq!(place.set().partition, 1);
-    assert_eq!(place.set().images(), ["app:v1"; 4]);
+fn a_partition_of_somebody_else_is_taken_back_with_the_template() {
+    for theirs in [1, 4] {
+        let mut place = Place::new(4, 1);
+        place.until_running();
+        let now = place.now;
+        place.set.as_mut().unwrap().edit(now, |set| set.partition = theirs);
+        place.end();
+        assert_eq!(reason(&place, FAILED), "TargetChanged");
+        assert!(message(&place, FAILED).contains("got another partition"));
+        assert_restored(&place);
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ pub(super) struct Set {
     pub(super) start: usize,
     pub(super) on_delete: bool,
     pub(super) forgets: bool,
+    /// Its controller has not seen its newest spec.
+    pub(super) lags: bool,
     pub(super) promoted_by: Option<String>,
     /// The template of each pod, and when it became ready.
     pub(super) pods: Vec<(Value, Timestamp)>,
@@ -61,6 +63,7 @@ impl Set {
             start: 0,
             on_delete: false,
             forgets: false,
+            lags: false,
             promoted_by: None,
             pods: vec![(template.clone(), t0() - SignedDuration::from_hours(1)); replicas],
             history: vec![(template.clone(), None)],
@@ -149,7 +152,7 @@ impl Set {
                 partition: self.partition,
                 at_rest: self.is_at_rest(),
                 start: i32::try_from(self.start).unwrap(),
-                revision: Some(self.revision()),
+                revision: (!self.lags).then(|| self.revision()),
                 ..SetView::default()
             })),
             ..Workload::default()

@@ -1,7 +1,6 @@
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
-use crate::status::ERRORED;
 
 /// What happens at any time.
 #[derive(Clone, Debug)]
@@ -84,9 +83,9 @@ fn happen(place: &mut Place, event: &Event) {
     }
 }
 
-/// Whether somebody else has changed what the run changes.
+/// Whether somebody may have given the target a partition of their own, when no run was under way.
 fn is_foreign(event: &Event) -> bool {
-    matches!(event, Event::Template | Event::Partition(_) | Event::Again)
+    matches!(event, Event::Partition(_))
 }
 
 proptest! {
@@ -114,13 +113,6 @@ proptest! {
             place.edit(&json!({"verdict": "invalid"}));
         }
         place.end();
-        if !place.gone && events.iter().any(|(event, _)| is_foreign(event)) && place.is(ERRORED) {
-            // Nothing tells what in the template comes from the run, so its user decides.
-            let now = place.now;
-            let partition = place.stored().in_place.map_or(0, |record| record.former_partition);
-            place.set.as_mut().unwrap().edit(now, |set| set.partition = partition);
-            place.end();
-        }
         let is_kept = place.metadata["finalizers"] == json!([names::IN_PLACE_FINALIZER]);
         prop_assert!(place.gone || !deletes, "{:#?}", place.writes);
         let has_ended = matches!(place.phase(), Phase::Failed | Phase::DeploymentUpdated);
