@@ -86,7 +86,21 @@ pub(super) fn choose(run: &str, wanted: usize, candidates: &[Candidate], kept: &
     all.into_iter().map(str::to_owned).collect()
 }
 
-/// An affinity that also requires one of these nodes.
+/// Whether a term of a node selector has no requirement. It then matches no node.
+fn is_empty(term: &Value) -> bool {
+    let mut requirements = ["matchExpressions", "matchFields"].into_iter();
+    requirements.all(|field| term.get(field).and_then(Value::as_array).is_none_or(Vec::is_empty))
+}
+
+/// Whether an affinity matches no node, because all its terms are empty.
+#[must_use]
+pub fn matches_none(affinity: Option<&Value>) -> bool {
+    let required = affinity.and_then(|affinity| affinity.get("nodeAffinity")?.get(REQUIRED));
+    let terms = required.and_then(|required| required.get("nodeSelectorTerms")?.as_array());
+    terms.is_some_and(|terms| terms.iter().all(is_empty))
+}
+
+/// An affinity that also requires one of these nodes. It must match some node ([`matches_none`]).
 #[must_use]
 pub fn pinned(affinity: Option<&Value>, nodes: &[String]) -> Value {
     let mut affinity = affinity.and_then(Value::as_object).cloned().unwrap_or_default();
@@ -100,6 +114,7 @@ pub fn pinned(affinity: Option<&Value>, nodes: &[String]) -> Value {
     let terms: Vec<_> = terms
         .into_iter()
         .flatten()
+        .filter(|term| !is_empty(term))
         .filter_map(|term| term.as_object().cloned())
         .collect();
     let terms = if terms.is_empty() { vec![Map::new()] } else { terms };
@@ -198,6 +213,21 @@ mod tests {
             json!({"matchExpressions": zone["matchExpressions"], "matchFields": [name("b")]})
         );
         assert_eq!(terms[2], json!({"matchFields": [not_c["matchFields"][0], name("a")]}));
+    }
+
+    #[test]
+    fn a_term_without_requirements_still_matches_no_node() {
+        let affinity = |terms: Value| json!({"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}});
+        let zone = json!({"matchExpressions": [{"key": "zone", "operator": "Exists"}], "matchFields": []});
+        let empty = json!({"matchExpressions": []});
+        let pinned = pinned(Some(&affinity(json!([empty, zone]))), &["a".to_owned()]);
+        let terms = &pinned["nodeAffinity"][REQUIRED]["nodeSelectorTerms"];
+        assert_eq!(terms.as_array().unwrap().len(), 1, "{terms}");
+        assert_eq!(terms[0]["matchExpressions"], zone["matchExpressions"]);
+        assert!(matches_none(Some(&affinity(json!([empty, {}])))));
+        for some in [None, Some(json!({})), Some(affinity(json!([empty, zone])))] {
+            assert!(!matches_none(some.as_ref()), "{some:?}");
+        }
     }
 
     #[test]

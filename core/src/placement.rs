@@ -42,6 +42,9 @@ fn first(step: &Step<'_>, target: &DaemonView) -> Result<Choice, Box<Activation>
             Activation::default()
         }));
     }
+    if nodes::matches_none(step.spec.template.pod_template().pointer("/spec/affinity")) {
+        return Err(Box::new(nowhere(step)));
+    }
     let candidates = match &step.seen.nodes {
         None => return Err(Box::new(overdue::unconfirmed(Need::Nodes))),
         Some(NodesFound::Forbidden(why)) => return Err(Box::new(forbidden(step, why))),
@@ -121,6 +124,14 @@ fn none(step: &Step<'_>, what: &str) -> Activation {
         "{} {what}, so a canary would have no pod and prove nothing: the run starts as soon as there is one",
         step.spec.target
     );
+    patience::look_again(step, LOOK_AGAIN, Reason::NoNodes, message)
+}
+
+/// The canary would have no pod anywhere, and neither would the target after a promotion.
+fn nowhere(step: &Step<'_>) -> Activation {
+    let message = "the node affinity of spec.template has only empty nodeSelectorTerms, which match no node: remove them, or give them \
+                   matchExpressions"
+        .to_owned();
     patience::look_again(step, LOOK_AGAIN, Reason::NoNodes, message)
 }
 

@@ -125,3 +125,25 @@ fn the_target_of_a_kanary_daemonset_is_a_daemon_set_by_default() {
         of(WorkloadKind::Deployment, "web")
     );
 }
+
+#[test]
+fn a_template_that_allows_no_node_is_not_run_on_one() {
+    let required = json!({"nodeSelectorTerms": [{"matchExpressions": []}]});
+    let node = json!({"requiredDuringSchedulingIgnoredDuringExecution": required});
+    let template = json!({
+        "metadata": {"labels": {"app": "myapp"}},
+        "spec": {"affinity": {"nodeAffinity": node}, "containers": [{"name": "myapp", "image": "myapp:v2"}]},
+    });
+    let object = json!({
+        "metadata": {"name": "batman", "namespace": "shop", "uid": input::UID},
+        "spec": {"targetRef": {"kind": "DaemonSet", "name": "myapp"}, "template": {"spec": {"template": template}}},
+    });
+    let mut input = of_nodes("seen: {target: {}}");
+    let object = serde_json::from_value(object).unwrap();
+    input.kanary = crate::ParsedKanary::parse(KanaryKind::Deployment, &object).unwrap();
+    let decision = decided(&input);
+    assert_eq!((decision.actions.as_slice(), decision.needs), (&[][..], None));
+    let (reason, message) = said(&decision, ERRORED);
+    assert_eq!(reason, Reason::NoNodes.as_str());
+    assert!(message.contains("empty nodeSelectorTerms"), "{message}");
+}
