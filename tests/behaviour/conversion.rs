@@ -1,5 +1,7 @@
 //! `v1` beside `v1alpha1` on a real API server, which asks the conversion webhook of the replicas.
 
+mod applied;
+
 use std::{
     sync::{
         Arc,
@@ -332,23 +334,14 @@ async fn certificates_are_renewed_while_v1_is_read_and_authorities_that_somebody
 async fn migrate(world: &World, version: &str) {
     let forgotten = json!({"status": {"storedVersions": [version]}}).to_string();
     for kind in ["kanarydeployments", "kanarystatefulsets"] {
-        let all = format!("{kind}.v1.kanary.k8s-operators.dev");
-        let kanaries = world.kubectl(&["get", &all, "--output", "json"]).await;
-        if !kanaries.contains("\"items\": []") {
-            let replaced = world.try_kubectl(&["replace", "--filename", "-"], &kanaries).await;
-            assert!(replaced.ok, "{}", replaced.err);
+        let all = format!("{kind}.kanary.k8s-operators.dev");
+        for name in world.kubectl(&["get", &all, "--output", "name"]).await.lines() {
+            let written = ["patch", name, "--type", "merge", "--patch", "{}"];
+            world.kubectl(&written).await;
         }
         let crd = format!("customresourcedefinitions.apiextensions.k8s.io/{kind}.kanary.k8s-operators.dev");
-        let status = [
-            "patch",
-            &crd,
-            "--subresource",
-            "status",
-            "--type",
-            "merge",
-            "--patch",
-            &forgotten,
-        ];
+        let status = "--subresource status --type merge --patch".split(' ');
+        let status: Vec<_> = ["patch", &crd].into_iter().chain(status).chain([&*forgotten]).collect();
         world.kubectl(&status).await;
     }
 }
@@ -379,6 +372,7 @@ async fn the_stored_version_changes_and_no_run_starts_for_it() {
             }
         })
         .await;
+        let former = world.get(&KANARY, "batman").await;
         migrate(world, stored.as_str()).await;
         assert_eq!(cluster.stored_versions().await, [stored.as_str()]);
         let found = world.get(&KANARY, "batman").await;
@@ -386,6 +380,8 @@ async fn the_stored_version_changes_and_no_run_starts_for_it() {
             (&found["spec"], generation(&found)),
             (&ended["spec"], generation(&ended))
         );
+        let version = |kanary: &Value| kanary["metadata"]["resourceVersion"].clone();
+        assert_ne!(version(&found), version(&former), "it was written");
         assert_eq!((run(&found), phase(&found)), (run(&ended), "DeploymentUpdated"));
         // The controller goes on, whatever is stored.
         let name = format!("of-{}", stored.as_str());

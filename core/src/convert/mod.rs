@@ -78,7 +78,7 @@ pub fn convert(mut object: Value, to: Version) -> Result<Value, String> {
         return Ok(object);
     };
     fields.insert("apiVersion".to_owned(), format!("{GROUP}/{}", to.as_str()).into());
-    let kept = annotation(fields, to).map(|text| patches(&text)).unwrap_or_default();
+    let kept = annotation(fields, to).map(patches).unwrap_or_default();
     let name = fields.get("metadata").and_then(|metadata| metadata.get("name"));
     let name = name.and_then(Value::as_str).unwrap_or_default().to_owned();
     let spec = fields.get_mut("spec").and_then(Value::as_object_mut);
@@ -135,23 +135,28 @@ fn convert_spec(
     undo
 }
 
-/// Takes the annotation of a version from an object.
-fn annotation(object: &mut Map<String, Value>, version: Version) -> Option<String> {
-    let metadata = object.get_mut("metadata")?.as_object_mut()?;
-    let annotations = metadata.get_mut("annotations")?.as_object_mut()?;
-    let taken = annotations.remove(version.annotation())?;
-    if annotations.is_empty() {
-        metadata.remove("annotations");
-    }
-    taken.as_str().map(str::to_owned)
+/// The annotation of a version on an object.
+///
+/// It stays when the words are back. If somebody applies first one version and then the other by server-side apply, the API server
+/// takes away what was applied first, converts the rest, and compares that with the object as it was. Without the annotation, the rest
+/// would say the same in other words, and the API server would take those for fields that nobody applies any more.
+fn annotation(object: &Map<String, Value>, version: Version) -> Option<&str> {
+    object
+        .get("metadata")?
+        .get("annotations")?
+        .get(version.annotation())?
+        .as_str()
 }
 
-/// Keeps what only `version` can say.
+/// Keeps what only `version` can say, and what was kept before.
 fn annotate(object: &mut Map<String, Value>, version: Version, undo: &Undo) {
-    // One that is there was not made by a conversion.
-    let _foreign = annotation(object, version);
-    let metadata = object.get_mut("metadata").and_then(Value::as_object_mut);
-    let Some(metadata) = metadata.filter(|_| !undo.is_empty()) else {
+    if undo.is_empty() {
+        return;
+    }
+    let former: Vec<Value> = annotation(object, version)
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
+    let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else {
         return;
     };
     let annotations = metadata.entry("annotations").or_insert_with(|| Map::new().into());
@@ -159,6 +164,6 @@ fn annotate(object: &mut Map<String, Value>, version: Version, undo: &Undo) {
         *annotations = Map::new().into();
     }
     if let Some(annotations) = annotations.as_object_mut() {
-        annotations.insert(version.annotation().to_owned(), undo.to_string().into());
+        annotations.insert(version.annotation().to_owned(), undo.with(former).into());
     }
 }

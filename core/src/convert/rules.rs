@@ -1,10 +1,8 @@
 //! What differs between the versions. The functions work on a spec without its template.
 
-use std::fmt;
-
 use serde_json::{Map, Value, json};
 
-use super::Version;
+use super::{PATCHES, Version};
 use crate::api::WorkloadKind;
 
 /// Fields that only `v1alpha1` has. `v1` says the same otherwise, or they are no fields at all and only produce an error message.
@@ -63,11 +61,17 @@ impl Undo {
             self.0.push(operations.into());
         }
     }
-}
 
-impl fmt::Display for Undo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", json!(self.0))
+    /// These patches and former ones, as JSON. Their order counts, so the former ones stay as they are if nothing is new.
+    pub(super) fn with(&self, former: Vec<Value>) -> String {
+        let is_known = |patch| former.contains(patch);
+        if self.0.iter().all(is_known) {
+            return json!(former).to_string();
+        }
+        let mut all = self.0.clone();
+        all.extend(former.into_iter().filter(|patch| !self.0.contains(patch)));
+        all.truncate(PATCHES);
+        json!(all).to_string()
     }
 }
 
