@@ -8,7 +8,7 @@ use super::{
     observation::{LiveTarget, Workload},
     problem::{Problem, set_problem},
     revert::revert,
-    status::{Draft, Phase, ROLLED_BACK},
+    status::{Draft, ERRORED, Phase, ROLLED_BACK, find},
     step::Step,
     workload,
 };
@@ -60,13 +60,13 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     let template = match &seen.former_template {
         _ if !is_begun => live.template.clone(),
         Some(_) if !is_recorded(target, live, record) => return Undo::Waits,
-        Some(former) => match &seen.tried_template {
+        Some(former) if !asks(step) => match &seen.tried_template {
             Some(tried) => revert(former, tried, &live.template),
             None => former.clone(),
         },
         // All pods get what the template is now. Whoever sets this partition wants it so.
-        None if in_place::partition(target) == Some(record.former_partition) => live.template.clone(),
-        None => return Undo::Lost,
+        _ if in_place::partition(target) == Some(record.former_partition) => live.template.clone(),
+        _ => return Undo::Lost,
     };
     let cause = if template == live.template {
         String::new()
@@ -82,6 +82,12 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
         version: live.resource_version.clone().filter(|_| !is_begun),
         ..live.written(&step.spec.target, record.undone(), cause)
     }))
+}
+
+/// Whether a user was asked to put the target back. Whatever template they write first, their second step is still to come.
+fn asks(step: &Step<'_>) -> bool {
+    let errored = find(&step.kanary.status, ERRORED);
+    errored.is_some_and(|errored| errored.status == "True" && errored.reason == Reason::NoFormerTemplate.as_str())
 }
 
 /// Whether the target has the partition of a run whose annotation is gone. The history cannot tell: if an earlier run tried the same

@@ -8,8 +8,13 @@ use serde_json::{Map, Value};
 type Versions<'a> = [Option<&'a Value>; 3];
 
 /// `former`, the template before the run, with the labels and annotations that somebody has set in `live` since the run wrote `tried`.
-/// Nothing else of `live` is kept, because it may come from the run: under another name, in another place, or with a digest.
+/// If somebody has changed anything else, nothing of `live` is kept: it may come from the run, under another name, in another place or
+/// with a digest, and its annotations may be about containers that go.
 pub(super) fn revert(former: &Value, tried: &Value, live: &Value) -> Value {
+    let has_spec = |template: &Value| live.get("spec") == template.get("spec");
+    if !has_spec(tried) && !has_spec(former) {
+        return former.clone();
+    }
     let metadata = with_additions([former, tried, live].map(|template| template.get("metadata")));
     let mut reverted = former.clone();
     if let Some(fields) = reverted.as_object_mut() {
@@ -78,10 +83,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_spec_stays() {
+    fn nothing_stays_if_somebody_has_changed_the_spec() {
         let of = |image: &str| template(image, &json!({}));
         let mut live = of("app:v2@sha256:1");
         live["spec"]["initContainers"] = json!([{"name": "copy", "image": "app:v2"}]);
+        live["metadata"]["annotations"] = json!({"container.apparmor.security.beta.kubernetes.io/copy": "unconfined"});
         assert_eq!(revert(&of("app:v1"), &of("app:v2"), &live), of("app:v1"));
     }
 }

@@ -270,6 +270,17 @@ fn a_target_whose_former_template_is_lost_keeps_what_it_has() {
     );
     assert_eq!(reason(&place, ROLLED_BACK), "NoFormerTemplate");
     assert!(message(&place, ERRORED).contains("partition: 0"), "{:?}", place.status);
+    // A user does what it says, and another run waits.
+    place.edit(&json!({"verdict": null, "retry": 2}));
+    place.settle();
+    let now = place.now;
+    let set = place.set.as_mut().unwrap();
+    set.edit(now, |set| set.template = stored(&v1()));
+    place.settle();
+    assert_eq!((place.set().partition, place.set().images()), (2, vec!["app:v1"; 3]));
+    place.set.as_mut().unwrap().edit(now, |set| set.partition = 0);
+    place.until_running();
+    assert_eq!(place.set().images(), ["app:v1", "app:v1", "app:v2"]);
 }
 
 #[test]
