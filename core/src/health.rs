@@ -55,13 +55,22 @@ fn cause(step: &Step<'_>) -> Option<(Reason, String)> {
         .filter_map(|pod| Some((pod.name.as_str(), pod.cause.as_deref()?)));
     let all = own.into_iter().chain(pods);
     let all = all.filter_map(|(pod, cause)| Some((pod, cause, Reason::parse(&cause.reason)?)));
-    let (pod, cause, reason) = all.max_by_key(|(_, _, reason)| stage(*reason))?;
+    let Some((pod, cause, reason)) = all.max_by_key(|(_, _, reason)| stage(*reason)) else {
+        return without_pods(step).map(|why| (Reason::FailedCreate, why));
+    };
     let of_pod = if pod.is_empty() {
         String::new()
     } else {
         format!("pod {pod}: ")
     };
     Some((reason, format!("{of_pod}{reason}: {}", cause.message)))
+}
+
+/// Why a canary has no pods, if its status cannot tell.
+fn without_pods(step: &Step<'_>) -> Option<String> {
+    let kind = workload::of(step.spec.canary.kind);
+    let tells = kind.says_why_without_pods() || step.spec.scale.in_place().is_some() || !step.seen.pods.is_empty();
+    (!tells).then(|| kind.without_pods(&step.spec.canary))
 }
 
 /// For a canary that did not become available in time: the cause, or its progress.

@@ -169,11 +169,12 @@ impl KanaryKind {
         }
     }
 
-    /// The kind of a target that the spec only names, or does not name at all.
+    /// The kind of a target that the spec does not name.
     #[must_use]
     pub const fn target_kind(self) -> WorkloadKind {
         match self {
             Self::Daemonset => WorkloadKind::DaemonSet,
+            Self::Statefulset => WorkloadKind::StatefulSet,
             _ => WorkloadKind::Deployment,
         }
     }

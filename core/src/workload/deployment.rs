@@ -47,6 +47,10 @@ impl Adapter for Deployment {
         })
     }
 
+    fn says_why_without_pods(&self) -> bool {
+        true
+    }
+
     fn without_pods(&self, _: &WorkloadRef) -> String {
         "it has no pods".to_owned()
     }

@@ -56,6 +56,9 @@ pub(crate) trait Adapter {
     /// Why a target that has the template does not roll out by itself.
     fn held_back(&self, name: &WorkloadRef, target: &Workload) -> Option<HeldBack>;
 
+    /// Whether its status says why its pods cannot be created.
+    fn says_why_without_pods(&self) -> bool;
+
     /// Why a canary is not available that has no pods.
     fn without_pods(&self, name: &WorkloadRef) -> String;
 
