@@ -81,7 +81,10 @@ pub(super) fn next(
         return write(routes);
     }
     if let Some(problem) = not_yet(frame, seen, left) {
-        return if unchanged(seen) >= BEHIND {
+        return if step.seen.target.is_none() {
+            // Nothing is in production yet, so the first version waits for no route.
+            Upkeep::Fine(next)
+        } else if unchanged(seen) >= BEHIND {
             blocked(step, problem, next)
         } else {
             wait(next)

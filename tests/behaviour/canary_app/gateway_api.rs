@@ -9,20 +9,20 @@ use crate::support::{
 };
 
 /// The same, in a cluster with Gateway API.
-async fn served_with_both() -> World {
+pub(super) async fn served_with_both() -> World {
     let world = served().await;
     world.install_gateway_api().await;
     world
 }
 
 /// The fields by which an application moves to the Gateway `web`.
-fn behind_web(world: &World) -> Value {
+pub(super) fn behind_web(world: &World) -> Value {
     let query = format!("errors{{ns=\"{}\",service=\"secondary\"}} > 0", world.ns);
     json!({"parentRefs": [{"name": "web"}], "hosts": [world.host()], "prometheusQuery": query})
 }
 
 /// The share of the secondary in an `HTTPRoute`, in percent.
-fn weight(route: &Value) -> u64 {
+pub(super) fn weight(route: &Value) -> u64 {
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
     let mut secondary = backends.iter().filter(|backend| backend["name"] == SECONDARY);
     secondary
@@ -135,6 +135,18 @@ async fn the_way_to_gateway_api_and_back_always_has_a_route_that_serves() {
         .until(&SERVICE, "hello", "the Service leads to both again", is_wide)
         .await;
     assert!(gone < version(&service));
+}
+
+#[tokio::test]
+async fn the_first_image_does_not_wait_for_a_gateway_after_a_quick_move() {
+    let world = served_with_both().await;
+    world.create(&CANARY_APP, &app(&world, "hello:v1")).await;
+    world.until(&VIRTUAL_SERVICE, "hello", "it is created", |_| true).await;
+    set(&world, behind_web(&world)).await;
+    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    assert_eq!(image(&world.get(&DEPLOYMENT, PRIMARY).await), "hello:v1");
+    // What it had before serves until a Gateway accepts the new route.
+    assert!(world.find(&VIRTUAL_SERVICE, "hello").await.is_some());
 }
 
 #[tokio::test]

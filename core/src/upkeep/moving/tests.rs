@@ -8,7 +8,7 @@ use crate::{
     api::{Kanary, KanaryKind, names},
     decide,
     decision::Action,
-    observation::{Observation, Pod, Refusal, Service},
+    observation::{Observation, Pod, Refusal, Service, Workload},
 };
 
 fn at(second: i64) -> Timestamp {
@@ -125,6 +125,7 @@ fn the_former_objects_go_one_by_one_once_gateways_have_taken_the_new_route_over(
             .unwrap()
             .objects
             .insert("Deployment/hello-primary".to_owned(), KeptFound::Missing);
+        seen.target = Some(Workload::default());
         seen
     };
     assert_eq!(writes(&gateway, &narrow(3), 3), []);
@@ -165,6 +166,22 @@ fn the_former_objects_go_one_by_one_once_gateways_have_taken_the_new_route_over(
 }
 
 #[test]
+fn the_first_image_does_not_wait_until_a_gateway_has_taken_the_new_route_over() {
+    let (istio, gateway) = (app(&json!({})), behind_gateway());
+    for second in [3, 40] {
+        let mut seen = seen(second, &gateway, &istio, true);
+        let objects = &mut seen.kept.as_mut().unwrap().objects;
+        objects.insert("Deployment/hello-primary".to_owned(), KeptFound::Missing);
+        (seen.target_missing_since, seen.confirmed) = (Some(at(0)), true);
+        let decision = decide(&gateway, &seen, at(second));
+        let [Action::Create { name, .. }] = decision.actions.as_slice() else {
+            panic!("{decision:?}");
+        };
+        assert_eq!(name, "hello-primary");
+    }
+}
+
+#[test]
 fn an_object_of_the_former_spec_that_belongs_to_somebody_else_stays_and_delays_nothing() {
     let (istio, mesh) = (app(&json!({})), app(&json!({"gateway": "mesh"})));
     for owners in [
@@ -189,6 +206,7 @@ fn something_that_holds_an_object_of_the_former_spec_is_named() {
         change(&mut seen, "Gateway/hello", |gateway| {
             gateway["metadata"]["deletionTimestamp"] = json!("2026-01-01T12:00:00Z");
         });
+        seen.target = Some(Workload::default());
         seen
     };
     let waits = decide(&mesh, &held(5), at(5));
