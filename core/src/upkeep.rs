@@ -8,16 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{
-    decision::{Action, Decision, Keep, KeepWhat, Need, Resource},
+    decision::{Action, Decision, Keep, KeepWhat, Need},
     front_ends::{Frame, Kept},
     integrity::{self, controller, controls},
     observation::{KeptFound, KeptSeen, Refusal, RouteFound},
     problem::Problem,
-    route,
     step::Step,
     template::without_nulls,
 };
-use crate::api::{Reason, RouteKind, names::SHARES};
+use crate::api::{Reason, names::SHARES};
 
 /// The objects are read again after this time.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(5);
@@ -117,7 +116,7 @@ fn compare(step: &Step<'_>, kept: &Kept, seen: &KeptSeen, moves: bool) -> Option
         KeptFound::There(object) => Some(match foreign(step, object, &what) {
             Some(problem) => Err(problem),
             None if moves && kept.changes_last => Ok(None),
-            None => Ok(put_back(kept, object, of_run(kept, object, seen))),
+            None => Ok(put_back(kept, object, of_run(kept, object))),
         }),
     }
 }
@@ -170,31 +169,11 @@ fn created(step: &Step<'_>, kept: &Kept) -> Option<Keep> {
     })
 }
 
-/// The fields of an object that belong to a run now. Besides those of its route, these are the ports of the Service as long as the route
-/// leads to them: with another spec, both change at once after the run.
-fn of_run(kept: &Kept, object: &Value, seen: &KeptSeen) -> &'static [&'static str] {
-    if kept.resource == Resource::SERVICE && is_led_to(&kept.name, object, seen) {
-        return &["/spec/ports"];
-    }
-    if has_share(object) { kept.of_run } else { &[] }
-}
-
-fn has_share(object: &Value) -> bool {
+/// The fields of an object that belong to a run now: those of its route.
+fn of_run(kept: &Kept, object: &Value) -> &'static [&'static str] {
     let annotations = object.pointer("/metadata/annotations");
-    annotations.is_some_and(|all| all.get(SHARES).is_some())
-}
-
-/// Whether the route of a run leads to a Service, by ports that the Service has.
-fn is_led_to(name: &str, service: &Value, seen: &KeptSeen) -> bool {
-    let ports = service.pointer("/spec/ports").and_then(Value::as_array);
-    let has = |port: &u64| ports.is_some_and(|all| all.iter().any(|known| known["port"] == *port));
-    RouteKind::ALL.into_iter().any(|kind| {
-        let Some(KeptFound::There(route)) = seen.objects.get(&format!("{}/{name}", kind.as_str())) else {
-            return false;
-        };
-        let wanted = route::ports(kind, route, name);
-        has_share(route) && !wanted.is_empty() && wanted.iter().all(has)
-    })
+    let has_share = annotations.is_some_and(|all| all.get(SHARES).is_some());
+    if has_share { kept.of_run } else { &[] }
 }
 
 /// The merge patch that puts the fields of the front end back.

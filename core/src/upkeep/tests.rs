@@ -273,32 +273,3 @@ fn objects_are_read_again_before_a_write_and_after_a_while() {
     let later = now().checked_add(LOOK_AGAIN).unwrap();
     assert_eq!(decide(&app, &known, later).needs, Some(Need::Kept));
 }
-
-#[test]
-fn the_service_keeps_its_ports_while_the_route_of_a_run_leads_to_them() {
-    let mut moved = app(2);
-    let object = json!({
-        "metadata": {"name": "hello", "namespace": "shop", "uid": "u", "generation": 1},
-        "spec": {
-            "image": "hello:v2", "imageListenPort": 8080, "replicas": 2, "testReplicas": 1,
-            "prometheusQuery": "errors_total > 2", "prometheusURL": "http://prometheus:9090",
-        },
-    });
-    let object: Kanary = serde_json::from_value(object).unwrap();
-    let former = std::mem::replace(&mut moved, ParsedKanary::parse(KanaryKind::CanaryApp, &object).unwrap());
-    let observed = |has_share: bool, port: u64| {
-        let mut objects = created(&former);
-        let route = objects.get_mut("VirtualService/hello").unwrap();
-        route["metadata"]["namespace"] = json!("shop");
-        if has_share {
-            route["metadata"]["annotations"] = json!({SHARES: "[]"});
-        }
-        objects.get_mut("Service/hello").unwrap()["spec"]["ports"][0]["port"] = json!(port);
-        seen(objects, true)
-    };
-    let keys = |seen: &Observation| writes(&moved, seen).iter().map(Keep::key).collect::<Vec<_>>();
-    assert_eq!(keys(&observed(true, 8088)), Vec::<String>::new());
-    // It has been taken away from under the route.
-    assert_eq!(keys(&observed(true, 9090)), ["Service/hello"]);
-    assert_eq!(keys(&observed(false, 8088)), ["Service/hello", "VirtualService/hello"]);
-}

@@ -72,7 +72,6 @@ impl App<'_> {
         };
         json!({
             "selector": selector,
-            // By its name: during a run, the pods of both versions may listen on different ports.
             "ports": [{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"}],
         })
     }
