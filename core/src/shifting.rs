@@ -282,8 +282,8 @@ fn settle(
         interrupt(draft);
         let follow = match found.served_in_part() {
             // It could stay so for ever, and nobody would judge the canary.
-            Some(_) => taken_out(step, found),
-            None => Follow::default(),
+            Some(_) if found.is_late(step) => taken_out(step, found),
+            _ => Follow::default(),
         };
         return Follow {
             problem: Some(problem),

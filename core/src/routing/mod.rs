@@ -5,6 +5,7 @@
 //! is in force, so it never claims requests that the canary does not get, and a controller that is killed in between continues from
 //! the route. A finalizer, which names the route, comes before the first write.
 
+mod behind;
 mod foreign;
 mod in_part;
 mod lost;
@@ -23,7 +24,7 @@ use super::{
     kanary::ParsedKanary,
     observation::{RouteFound, RouteSeen},
     problem::Problem,
-    route::{self, Change, Own, Record, Share, Standing},
+    route::{self, Change, Own, Record, Share},
     spec::{Routing, Spec},
     status::Draft,
     step::Step,
@@ -198,21 +199,6 @@ impl There<'_> {
     /// When what the route no longer says is out of force: once gateways have seen it, and proxies had time to follow.
     pub(super) fn outdated_at(&self, step: &Step<'_>) -> Option<Timestamp> {
         self.seen.observed?.checked_add(step.seen.route_settling).ok()
-    }
-
-    /// A gateway that has not taken the route over for too long.
-    pub(super) fn behind(&self, step: &Step<'_>) -> Option<Problem> {
-        let late = self.seen.since.checked_add(BEHIND).is_ok_and(|late| late <= step.now);
-        let (Standing::Refused(why) | Standing::Not(why)) = route::standing(self.route.kind, self.object) else {
-            return None;
-        };
-        late.then(|| {
-            let message = format!(
-                "{} was changed at {:.0}, and its status does not say that it is in force: {why}; the run waits",
-                self.route, self.seen.since
-            );
-            Problem::new(Reason::GatewayBehind, message)
-        })
     }
 
     /// A port that the production Service does not have: a gateway answers such requests with an error.

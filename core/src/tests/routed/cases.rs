@@ -182,6 +182,12 @@ fn a_gateway_that_hangs_holds_the_run_and_is_reported() {
         "{errored:?}"
     );
     assert_traffic(&world, "GatewayBehind");
+    // Another controller says the same at once.
+    let (before, writes) = (world.stored().conditions, world.writes.len());
+    world.crash();
+    world.run(SignedDuration::from_secs(5));
+    assert_eq!(world.stored().conditions, before, "{:#?}", world.writes);
+    assert_eq!(world.writes.len(), writes, "{:#?}", world.writes);
     // It fails meanwhile: the canary stays until the gateway follows.
     world.outcome = Outcome::Fail;
     world.spec["verdict"] = json!("invalid");
