@@ -5,6 +5,7 @@
 //! server would store the template.
 
 mod in_place;
+mod share;
 mod tracked;
 
 pub(super) use tracked::decide as of_tracks;
@@ -41,6 +42,10 @@ enum Standing {
 
 /// Promotes the target, waits for its rollout and reports it. A dry-run only cleans up.
 pub(super) fn promote(step: &Step<'_>) -> Decision {
+    share::take_out(step, decide(step))
+}
+
+fn decide(step: &Step<'_>) -> Decision {
     // A dry-run that has ended stays ended, whatever changes in its spec.
     if step.kanary.status.completed_at.is_some() {
         return rollout::clean_up(step);

@@ -1,10 +1,13 @@
 //! Services and their pods: checks before a canary is created, during its validation, and before the target is promoted.
 
+mod own;
+
 use jiff::{SignedDuration, Timestamp};
 
+pub(super) use self::own::is_cut_off;
 use super::{
     front_ends,
-    integrity::{self, is_of_run, is_ours},
+    integrity::{self, is_ours},
     labels::{self, Labels},
     observation::{Pod, Service, Workload},
     problem::Problem,
@@ -224,7 +227,7 @@ pub(super) fn is_about_canaries(service: &Service) -> bool {
 
 /// Why the canary's ready pods do not get exactly the requests that the spec asks for.
 fn broken(step: &Step<'_>) -> Option<Problem> {
-    own_service(step).or_else(|| {
+    own::changed(step).or_else(|| {
         let mut ready = step.seen.pods.iter().filter(|pod| pod.ready);
         ready.find_map(|pod| misplaced(step, pod))
     })
@@ -261,28 +264,6 @@ fn misplaced(step: &Step<'_>, pod: &Pod) -> Option<Problem> {
         labels::shown(&service.selector),
         spec.traffic
     ))
-}
-
-/// Changes of other clients to the canary's own Service.
-fn own_service(step: &Step<'_>) -> Option<Problem> {
-    let (name, seen) = (step.spec.kanary_service.as_ref()?, step.seen);
-    // Before the canary exists, the Service of the former run may still be terminating.
-    seen.canary.as_ref().filter(|canary| is_of_run(step, canary))?;
-    let own = seen.kanary_service.as_ref();
-    let own = own.filter(|own| is_ours(step, own.owner.as_ref()))?;
-    if own.deleting {
-        let message = format!("Service {name}, the canary's own, is being deleted: it is made again once it is gone");
-        return Some(Problem::new(Reason::TrafficLost, message));
-    }
-    let wanted = traffic::own_selector(step.kanary);
-    (seen.kanary_selector != wanted).then(|| {
-        let message = format!(
-            "Service {name}, the canary's own, selects {} instead of {}: delete it, and it is made again",
-            labels::shown(&seen.kanary_selector),
-            labels::shown(&wanted)
-        );
-        Problem::new(Reason::TrafficLost, message)
-    })
 }
 
 /// Why the canary does not get the requests that the spec asks for.

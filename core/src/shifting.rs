@@ -13,6 +13,7 @@ use super::{
     problem::Problem,
     route::{Change, Share},
     routing::{self, LOOK_AGAIN, LOOK_SOON, There, gives, is_fresh, is_held, known, present, share_at, there},
+    services,
     spec::Routing,
     status::{Draft, TRAFFIC},
     step::Step,
@@ -78,9 +79,13 @@ pub(crate) fn follow(step: &Step<'_>, draft: &mut Draft, blocked: bool) -> Follo
         interrupt(draft);
         return Follow::default().at(later);
     };
+    if let Some(why) = barred(step, &found) {
+        return cut_off(step, draft, &found, (Reason::WaitingForEndpoints, why)).at(later);
+    }
     let canary = canary.filter(|_| !is_unserved(step));
     let Some(canary) = canary.filter(|canary| !is_another(draft, canary)) else {
-        return unserved(step, draft, &found).at(later);
+        let why = format!("waits for {} to be available", step.spec.canary);
+        return cut_off(step, draft, &found, (Reason::Activating, why)).at(later);
     };
     if availability::is_replaced(&draft.status, canary) {
         // It is validated from the start.
@@ -174,11 +179,29 @@ fn is_another(draft: &Draft, canary: &Workload) -> bool {
         && availability::is_replaced(&draft.status, canary)
 }
 
-/// The canary cannot answer requests, so it must not get any.
-fn unserved(step: &Step<'_>, draft: &mut Draft, found: &There<'_>) -> Follow {
+/// Whether requests that the route gives the canary would fail: none of its pods can answer, or its own Service does not lead to them.
+pub(crate) fn leads_nowhere(step: &Step<'_>) -> bool {
+    is_unserved(step) || services::is_cut_off(step)
+}
+
+/// Why a canary that can answer requests must not get any. Other problems are reported elsewhere.
+fn barred(step: &Step<'_>, found: &There<'_>) -> Option<String> {
+    if services::is_cut_off(step) {
+        let service = routing::own_service(step);
+        let why =
+            format!("Service {service} does not lead to the pods of the canary, which gets no requests before that");
+        return Some(why);
+    }
+    if found.is_disowned(step) {
+        return Some(format!("{} does not belong to this Kanary any more", found.route));
+    }
+    step.blocked().map(|blocked| blocked.message.clone())
+}
+
+/// The canary must not get requests.
+fn cut_off(step: &Step<'_>, draft: &mut Draft, found: &There<'_>, (reason, why): (Reason, String)) -> Follow {
     interrupt(draft);
-    let why = format!("waits for {} to be available", step.spec.canary);
-    let waiting = Follow::waiting(Reason::Activating, why);
+    let waiting = Follow::waiting(reason, why);
     if found.share(step).is_none() {
         return waiting;
     }

@@ -1,5 +1,6 @@
 //! `CanaryApp`: an application by its image, whose objects and runs are the engine's.
 
+mod disowned;
 mod gateway_api;
 
 use serde_json::{Value, json};

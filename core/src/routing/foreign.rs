@@ -7,9 +7,12 @@ impl There<'_> {
     /// Whether a front end needs this route and does not own it. One that somebody disowned while a run had a share in it is given back
     /// first.
     pub(super) fn is_foreign(&self, step: &Step<'_>) -> bool {
-        step.spec.frame.is_some()
-            && Record::of(self.object).share(&step.kanary.uid).is_none()
-            && !controls(step, self.object)
+        self.is_disowned(step) && Record::of(self.object).share(&step.kanary.uid).is_none()
+    }
+
+    /// Whether a front end needs this route and does not own it. It may still hold a share, which is taken out of it.
+    pub(crate) fn is_disowned(&self, step: &Step<'_>) -> bool {
+        step.spec.frame.is_some() && !controls(step, self.object)
     }
 
     pub(super) fn foreign(&self, step: &Step<'_>) -> Option<Problem> {

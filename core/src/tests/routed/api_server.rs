@@ -97,8 +97,8 @@ impl World {
         raise(&mut route["metadata"]);
         if self.routed() > 0 {
             assert!(
-                self.is_up(),
-                "requests for a canary that is not ready: {:#?}",
+                self.is_up() && self.is_led_to(),
+                "requests for a canary that cannot answer: {:#?}",
                 self.writes
             );
         }

@@ -2,6 +2,7 @@
 
 mod api_server;
 mod cases;
+mod cut_off;
 mod refused;
 mod storms;
 mod unserved;
@@ -58,6 +59,8 @@ pub(super) struct World {
     /// When they were ready again after an outage.
     back: Option<Timestamp>,
     service: bool,
+    /// What somebody made of the canary's own Service, as the fields of an observation.
+    meddled: Value,
     promoted: bool,
     /// When the target has rolled out.
     rolled_out: Option<Timestamp>,
@@ -109,6 +112,7 @@ impl World {
             ready: true,
             back: None,
             service: false,
+            meddled: json!({}),
             promoted: false,
             rolled_out: None,
             outcome: Outcome::Pass,
@@ -180,6 +184,11 @@ impl World {
         self.canary.is_some_and(|created| created + START_UP <= self.now) && self.ready
     }
 
+    /// The canary's own Service leads to its pods.
+    fn is_led_to(&self) -> bool {
+        self.service && self.meddled == json!({})
+    }
+
     fn seen(&mut self, kanary: &ParsedKanary) -> Observation {
         let mut short = json!({"confirmed": false});
         if let Some(created) = self.canary {
@@ -193,6 +202,7 @@ impl World {
         }
         if self.service {
             short["kanaryService"] = json!({});
+            super::input::merge(&mut short, &self.meddled);
         }
         if self.promoted {
             let rolled_out = self.rolled_out.is_some_and(|at| at <= self.now);
@@ -227,7 +237,7 @@ impl World {
                 None => return (kanary, decision),
                 Some(Need::Route) => seen.route = Some(self.read()),
                 Some(Need::Endpoints) => {
-                    let ready = usize::from(self.is_up() && self.service);
+                    let ready = usize::from(self.is_up() && self.is_led_to());
                     self.endpoints = Some(Endpoints::next(self.endpoints, ready, self.now));
                     seen.endpoints = self.endpoints;
                 }
