@@ -308,7 +308,7 @@ fn missing(step: &Step<'_>, target: &Workload, choice: Option<&Choice>) -> Vec<A
         actions.push(Action::Create {
             object: ObjectKind::Service,
             name: name.clone(),
-            manifest: traffic::kanary_service(canary, name, production),
+            manifest: traffic::kanary_service(canary, spec, name, production),
         });
     }
     if seen.canary.is_none() {

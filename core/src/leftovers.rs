@@ -4,6 +4,7 @@ use super::{
     decision::{Action, Decision, Need, ObjectKind},
     integrity::{is_of_later_run, is_of_run, is_ours, is_own_canary},
     observation::{Owned, Stray, Workload},
+    services,
     step::Step,
 };
 
@@ -78,6 +79,16 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
         let former = seen.autoscalers().filter(is_former);
         actions.extend(former.map(|(kind, former)| delete(step, kind, former)));
         actions.extend(seen.strays.iter().map(Stray::delete));
+        let service = step.spec.kanary_service.as_ref().zip(seen.kanary_service.as_ref());
+        let service = service.filter(|(_, service)| {
+            is_ours(step, service.owner.as_ref()) && !service.deleting && services::is_of_former_run(step)
+        });
+        actions.extend(service.map(|(name, service)| Action::Delete {
+            object: ObjectKind::Service,
+            name: name.clone(),
+            uid: service.uid.clone(),
+            unchanged: false,
+        }));
     }
     if actions.is_empty() || step.refused().is_some() {
         return Ok(Vec::new());

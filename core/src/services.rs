@@ -4,7 +4,7 @@ mod own;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub(super) use self::own::is_cut_off;
+pub(super) use self::own::{is_cut_off, is_of_former_run};
 use super::{
     front_ends,
     integrity::{self, is_ours},

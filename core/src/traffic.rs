@@ -135,7 +135,7 @@ fn carried_annotations(spec: &Spec, target: &Workload) -> Labels {
     annotations
 }
 
-/// The selector of the canary's own Service.
+/// The labels of everything that the runs of a Kanary create.
 #[must_use]
 pub fn own_selector(kanary: &ParsedKanary) -> Labels {
     identity(kanary)
@@ -191,14 +191,22 @@ pub fn canary_workload(
     json!({"apiVersion": "apps/v1", "kind": spec.canary.kind.as_str(), "metadata": metadata, "spec": workload})
 }
 
+/// The selector of the canary's own Service. A pod of a former run may have left its canary, and may be a bad one.
+#[must_use]
+pub fn service_selector(kanary: &ParsedKanary, spec: &Spec) -> Labels {
+    let mut selector = own_selector(kanary);
+    selector.insert(RUN.to_owned(), kanary.run(spec));
+    selector
+}
+
 /// The canary's own Service, with the production Service's ports and the canary's pods.
 #[must_use]
-pub fn kanary_service(kanary: &ParsedKanary, name: &str, production: &Service) -> Value {
+pub fn kanary_service(kanary: &ParsedKanary, spec: &Spec, name: &str, production: &Service) -> Value {
     json!({
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": metadata(kanary, name, Labels::new()),
-        "spec": {"type": "ClusterIP", "ports": production.ports, "selector": identity(kanary)},
+        "spec": {"type": "ClusterIP", "ports": production.ports, "selector": service_selector(kanary, spec)},
     })
 }
 

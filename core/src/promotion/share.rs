@@ -13,7 +13,12 @@ use crate::{
 /// Takes the share out of the route if the requests would fail, once nothing else is to be done: the target may need long to roll out.
 pub(super) fn take_out(step: &Step<'_>, decision: Decision) -> Decision {
     let is_promoting = Phase::of(&step.kanary.status) == Phase::Succeeded && step.kanary.status.completed_at.is_none();
-    if !is_promoting || !decision.is_at_rest() || step.spec.routing.is_none() || !shifting::leads_nowhere(step) {
+    if !is_promoting
+        || !decision.is_at_rest()
+        || step.spec.routing.is_none()
+        || !step.spec.is_sound()
+        || !shifting::leads_nowhere(step)
+    {
         return decision;
     }
     let mut draft = step.draft();

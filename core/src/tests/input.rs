@@ -222,7 +222,7 @@ pub(super) fn observation(kanary: &ParsedKanary, spec: &Spec, short: &Value) -> 
         target_confirmed: short["targetConfirmed"] != json!(false),
         pods_confirmed: short["podsConfirmed"] != json!(false),
         target_is_canary_of: text(&short["canaryOf"]),
-        kanary_selector: there("kanarySelector").map_or_else(|| traffic::own_selector(kanary), labels),
+        kanary_selector: there("kanarySelector").map_or_else(|| traffic::service_selector(kanary, spec), labels),
         kanary_service: there("kanaryService").map(owned),
         hpa: there("hpa").map(owned),
         scaled_object: there("scaledObject").map(owned),

@@ -173,3 +173,42 @@ fn a_canary_of_an_earlier_run_that_cannot_be_deleted_leaves_by_its_labels() {
         "#]],
     );
 }
+
+#[test]
+fn the_canarys_own_service_of_a_former_run_is_made_again_for_the_pods_of_this_one() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        status: {phase: New}
+        seen:
+          canary: {run: older, available: -1h}
+          kanaryService: {}
+          kanarySelector: {kanary.k8s-operators.dev/name: batman, kanary.k8s-operators.dev/run: older-0}
+        ",
+        expect![[r#"
+            delete Deployment myapp-kanary-batman
+            delete Service myapp-svc-kanary-batman
+        "#]],
+    );
+}
+
+#[test]
+fn the_canarys_own_service_of_an_older_version_of_the_controller_stays() {
+    check(
+        "
+        spec: {serviceName: myapp-svc, traffic: {source: kanary-service}}
+        status: {phase: Running}
+        seen:
+          canary: {available: +0s}
+          pods: [{name: a}]
+          kanaryService: {}
+          kanarySelector:
+            kanary.k8s-operators.dev/iskanary: 'true'
+            kanary.k8s-operators.dev/kind: KanaryDeployment
+            kanary.k8s-operators.dev/name: batman
+        ",
+        expect![[r#"
+            wake at +15m0s
+        "#]],
+    );
+}

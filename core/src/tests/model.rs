@@ -270,7 +270,8 @@ impl Model {
         match object {
             ObjectKind::Service => {
                 self.seen.kanary_service = Some(owned());
-                self.seen.kanary_selector = crate::traffic::own_selector(&self.kanary);
+                let selector = manifest["spec"]["selector"].clone();
+                self.seen.kanary_selector = serde_json::from_value(selector).unwrap();
             }
             ObjectKind::HorizontalPodAutoscaler => self.seen.hpa = Some(owned()),
             ObjectKind::ScaledObject => self.seen.scaled_object = Some(owned()),

@@ -244,8 +244,8 @@ fn an_own_service_that_a_user_edited_holds_the_run() {
         ",
         expect![[r#"
             shows Errored 1m0s/15m0s
-            Traffic, Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
-            Errored, Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman: delete it, and it is made again
+            Traffic, Reconciling=False TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman,kanary.k8s-operators.dev/run=<hash>-1: delete it, and it is made again
+            Errored, Stalled=True TrafficLost: Service myapp-svc-kanary-batman, the canary's own, selects app=myapp instead of kanary.k8s-operators.dev/iskanary=true,kanary.k8s-operators.dev/kind=KanaryDeployment,kanary.k8s-operators.dev/name=batman,kanary.k8s-operators.dev/run=<hash>-1: delete it, and it is made again
             verdicts {"present":{"valid":1}}
             item manual[0] Good
             wake at +15m0s

@@ -43,7 +43,7 @@ fn source_kanary_service_has_a_service_of_its_own_with_the_production_ports_and_
         expect![[r#"
             create Service myapp-svc-kanary-batman
               ports: [{"port":80}]
-              selector: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman"}
+              selector: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}
             create Deployment myapp-kanary-batman
               selector: {"matchLabels":{"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1"}}
               labels: {"…/iskanary":"true","…/kind":"KanaryDeployment","…/name":"batman","…/run":"<hash>-1","…/slot":"ac"}

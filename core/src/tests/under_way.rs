@@ -10,7 +10,7 @@ use crate::{
     api::{GoDuration, names::RUN},
     hash,
     observation::{Observation, Service, Versions},
-    traffic::own_selector,
+    traffic::service_selector,
 };
 
 /// Fixes everything that would prevent the validation or the promotion of a run.
@@ -61,7 +61,7 @@ pub(super) fn under_way(canary: &mut ParsedKanary, seen: &mut Observation, decid
 
 /// Routes exactly the requested traffic to the canary's pods.
 fn traffic_flows(canary: &mut ParsedKanary, seen: &mut Observation) {
-    seen.kanary_selector = own_selector(canary);
+    seen.kanary_selector = service_selector(canary, &canary.spec);
     seen.services.clear();
     seen.other_pods.clear();
     seen.target_is_canary_of = None;

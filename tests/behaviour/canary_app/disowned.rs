@@ -8,8 +8,8 @@ use super::{
     image, is_scraped, running, served, set, share,
 };
 use crate::support::{
-    CANARY_APP, DEPLOYMENT, Exporter, HTTP_ROUTE, Kind, SERVICE, VIRTUAL_SERVICE, World, is_true, merge, reason,
-    version,
+    CANARY_APP, DEPLOYMENT, ENDPOINT_SLICE, Exporter, HTTP_ROUTE, Kind, POD, SERVICE, VIRTUAL_SERVICE, World, is_true,
+    merge, reason, version,
 };
 
 fn disowned() -> Value {
@@ -61,6 +61,55 @@ async fn the_primary_gets_the_share_back_while_the_service_of_the_secondary_does
         world.delete(&SERVICE, SECONDARY).await;
     }
     until_promoted(&world, &exporter, "hello:v2").await;
+}
+
+/// The pods that get requests of the secondary's Service.
+fn behind(slices: &[&Value]) -> Vec<String> {
+    let endpoints = slices
+        .iter()
+        .filter_map(|slice| slice["endpoints"].as_array())
+        .flatten();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] == true);
+    ready
+        .filter_map(|endpoint| Some(endpoint["targetRef"]["name"].as_str()?.to_owned()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_pod_of_a_former_image_that_left_its_replica_set_gets_no_requests_of_the_next_one() {
+    let world = served_with_both().await;
+    let _open = world.open_gateway().await;
+    let mut manifest = app(&world, "hello:v1");
+    merge(&mut manifest, json!({"spec": behind_web(&world)}));
+    world.create(&CANARY_APP, &manifest).await;
+    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    set(&world, json!({"image": "hello:v2"})).await;
+    let has_share = |route: &Value| weight(route) == 10;
+    world.until(&HTTP_ROUTE, "hello", "v2 gets requests", has_share).await;
+    let of_secondary = "service=secondary";
+    let pods = world.list(&POD, of_secondary).await;
+    let released = pods[0]["metadata"]["name"].as_str().unwrap();
+    world.label(&POD, released, "pod-template-hash", "edited").await;
+    let others = |pods: &[&Value]| pods.iter().any(|pod| pod["metadata"]["name"] != released);
+    world
+        .until_all(&POD, of_secondary, "another pod takes its place", others)
+        .await;
+
+    set(&world, json!({"image": "hello:v3"})).await;
+    let slices = format!("kubernetes.io/service-name={SECONDARY}");
+    let is_v3 = |pod: &&Value| pod["spec"]["containers"][0]["image"] == "hello:v3";
+    let pods = world
+        .until_all(&POD, of_secondary, "v3 has a pod", |pods| pods.iter().any(is_v3))
+        .await;
+    let v3 = pods.iter().find(is_v3).unwrap()["metadata"]["name"].as_str().unwrap();
+    let has_v3 = |slices: &[&Value]| behind(slices).iter().any(|name| name == v3);
+    let behind = world
+        .until_all(&ENDPOINT_SLICE, &slices, "v3 is behind the Service", has_v3)
+        .await;
+    let behind = self::behind(&behind.iter().collect::<Vec<_>>());
+    assert_eq!(behind, [v3]);
+    let left = world.get(&POD, released).await;
+    assert!(left["metadata"]["deletionTimestamp"].is_null(), "{left:#}");
 }
 
 /// A route that loses its owner in mid-run gives the secondary no requests any more, and stays as its user wants it.

@@ -33,9 +33,13 @@ impl World {
     /// Whether the API server accepts it.
     fn act(&mut self, kanary: &ParsedKanary, action: &Action) -> bool {
         match action {
-            Action::Create { object, .. } => match object {
+            Action::Create { object, manifest, .. } => match object {
                 ObjectKind::Workload(_) => self.canary = Some(self.now),
-                ObjectKind::Service => self.service = true,
+                ObjectKind::Service => {
+                    assert!(!self.service, "it exists: {:#?}", self.writes);
+                    self.service = true;
+                    self.selector = manifest["spec"]["selector"].clone();
+                }
                 ObjectKind::HorizontalPodAutoscaler | ObjectKind::ScaledObject => {}
             },
             Action::SetTemplate(_) => {

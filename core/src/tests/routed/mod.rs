@@ -59,6 +59,8 @@ pub(super) struct World {
     /// When they were ready again after an outage.
     back: Option<Timestamp>,
     service: bool,
+    /// The selector of the canary's own Service.
+    selector: Value,
     /// What somebody made of the canary's own Service, as the fields of an observation.
     meddled: Value,
     promoted: bool,
@@ -112,6 +114,7 @@ impl World {
             ready: true,
             back: None,
             service: false,
+            selector: json!({}),
             meddled: json!({}),
             promoted: false,
             rolled_out: None,
@@ -186,7 +189,9 @@ impl World {
 
     /// The canary's own Service leads to its pods.
     fn is_led_to(&self) -> bool {
-        self.service && self.meddled == json!({})
+        let kanary = self.kanary();
+        let is_of_run = self.selector[names::RUN] == kanary.run(&kanary.spec);
+        self.service && is_of_run && self.meddled == json!({})
     }
 
     fn seen(&mut self, kanary: &ParsedKanary) -> Observation {
@@ -202,6 +207,7 @@ impl World {
         }
         if self.service {
             short["kanaryService"] = json!({});
+            short["kanarySelector"] = self.selector.clone();
             super::input::merge(&mut short, &self.meddled);
         }
         if self.promoted {
