@@ -194,7 +194,7 @@ async fn an_unparsable_query_is_an_error_with_the_reason_and_neither_fails_nor_p
         }}]})
     };
     world
-        .kanary("batman", "app", json!({"validation": validation("sum(rate(")}))
+        .kanary("batman", "app", json!({"validation": validation("up up")}))
         .await;
     let errored = world
         .until(

@@ -337,7 +337,7 @@ fn a_controller_that_restarted_goes_on_with_the_bad_measurements_that_the_status
 fn a_query_that_prometheus_refuses_is_an_error_and_no_verdict() {
     check(
         r#"
-        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up{', valueInRange: {}}}]}}
+        spec: {validation: {items: [{promQL: {prometheusService: 'p:9090', query: 'up up', valueInRange: {}}}]}}
         status: {phase: Running}
         seen: {canary: {available: +0s}, tallies: [{errors: 1, last: 'Invalid parse error: unexpected end of input', at: +20s}]}
         now: +21s

@@ -19,6 +19,7 @@ mod selecting;
 mod shape;
 mod syntax;
 mod template;
+mod unparsable;
 
 #[cfg(test)]
 mod tests;
@@ -77,6 +78,7 @@ impl PromQl {
         let all_pods = item.all_pods_query.unwrap_or(false);
         let query = Template::parse("query", &item.query)?;
         let scan = scan(&item.query)?;
+        unparsable::check("query", &scan)?;
         let own = present(item.evidence_query.as_ref());
         let exported = format!("exported_{pod_key}");
         if criterion.is_about_presence() && own.is_none() && !all_pods && selects_by(&item.query, &exported) {

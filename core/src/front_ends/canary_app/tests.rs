@@ -278,6 +278,13 @@ fn what_is_missing_or_wrong_is_named_as_the_user_wrote_it() {
         .try_into()
         .unwrap();
     assert!(query.starts_with("spec.prometheusQuery selects no series"), "{query}");
+    for (query, why) in [
+        ("sum(errors > 2", "spec.prometheusQuery has a `(` that is not closed"),
+        ("# errors > 2", "spec.prometheusQuery has no expression"),
+    ] {
+        let [refused] = problems(&json!({"prometheusQuery": query})).try_into().unwrap();
+        assert!(refused.starts_with(why), "{refused}");
+    }
 }
 
 #[test]

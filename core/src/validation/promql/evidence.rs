@@ -10,6 +10,7 @@ use super::{
     scan::Scan,
     syntax::{Expr, Kind},
     template::Template,
+    unparsable,
 };
 use crate::validation::{Answer, Outcome, Sample, Series};
 
@@ -52,6 +53,7 @@ impl Evidence {
     fn own(query: &str, pod_key: &str, all_pods: bool) -> Result<Self, String> {
         let template = Template::parse("evidenceQuery", query)?;
         let scan = super::scan::scan(query)?;
+        unparsable::check("evidenceQuery", &scan)?;
         let selects_nothing = |expr: &Expr<'_>| match &expr.kind {
             Kind::Binary(binary) if binary.op == Op::Or => !binary.left.selects() || !binary.right.selects(),
             _ => false,
