@@ -6,6 +6,7 @@ use kanary_core::{
     ParsedKanary,
     api::{Kanary, KanaryKind, WorkloadRef, names::GROUP},
     convert::{Conversion, Version, convert, crds},
+    in_words_of,
 };
 use kanary_sim::{cluster::Options, stack::Stack};
 use kube::{
@@ -164,7 +165,7 @@ impl Checker {
             let hints = item.hints(spec.validation.initial_delay);
             let hints = hints
                 .iter()
-                .map(|hint| format!("spec.validation.items[{index}]: {hint}"));
+                .map(|hint| in_words_of(kind, format!("spec.validation.items[{index}]: {hint}")));
             report.warnings.extend(hints);
         }
         if report.problems.is_empty() {

@@ -5,9 +5,11 @@
 //! and the secondary is behind its own.
 
 mod owned;
+mod words;
 
 use serde_json::{Map, Value, json};
 
+use self::words::WORDS;
 use super::{Frame, FrontEnd, Subsets, Told, Translated, fields, required};
 use crate::{
     Key,
@@ -101,48 +103,7 @@ impl FrontEnd for CanaryApp {
     }
 
     fn words(&self) -> &'static [(&'static str, &'static str)] {
-        &[
-            (", or spec.rollout.onTargetChange to promote", ""),
-            ("spec.template changed", "spec.image changed"),
-            ("change spec.template", "change spec.image"),
-            ("change the template", "change spec.image"),
-            ("this template failed before", "this image failed before"),
-            ("to run the template again", "to try the image again"),
-            ("longer runs spec.template", "longer runs spec.image"),
-            (": create it, or change spec.serviceName", ": Kanary creates it again"),
-            (
-                ": create it again, or change spec.serviceName",
-                ": Kanary creates it again",
-            ),
-            (": create it, or change spec.traffic.route", ": Kanary creates it again"),
-            ("set initialDelay to", "set deploymentReadyWaitTime to"),
-            ("so set interval to", "so set trafficShiftUpdateInterval to"),
-            ("spec.validation.items[0].promQL: query", "spec.prometheusQuery"),
-            ("spec.validation.items[0].promQL: prometheusURL", "spec.prometheusURL"),
-            ("spec.validation.items[0].promQL: ", ""),
-            (
-                ": set podNamekey to the label that names pods, or write an evidenceQuery",
-                ": see that Prometheus scrapes the pods, and that its series name them by that label",
-            ),
-            (
-                "write an evidenceQuery that yields a value above 0 where there is, or use valueInRange",
-                "simplify spec.prometheusQuery",
-            ),
-            (", or write an evidenceQuery", ""),
-            (" (write evidenceQuery to ask another)", ""),
-            (", so with noResult it could never fail", ", so it could never fail"),
-            (", and onNoData says what missing data comes to", ""),
-            (
-                "allPodsQuery judges all of the result, and the query names",
-                "all of the result counts, and spec.prometheusQuery names",
-            ),
-            (" (spec.rollout.progressDeadline)", ""),
-            (
-                "spec.traffic or spec.serviceName changed",
-                "spec.parentRefs was set or removed",
-            ),
-            ("this Kanary", "this CanaryApp"),
-        ]
+        WORDS
     }
 }
 

@@ -64,6 +64,17 @@ impl FrontEnd for CanaryDeployment {
             ),
             ("spec.template.spec.template", "spec.template"),
             ("spec.validation.items[", "spec.tracks.canary.metrics["),
+            (", or use promQL", ""),
+            ("spec.traffic or spec.serviceName changed", "the spec changed"),
+            (", or spec.rollout.onTargetChange to promote", ""),
+            ("; a higher spec.priority starts earlier", ""),
+            ("; labelWatch items still apply to it: delete it", ": delete it"),
+            ("; set spec.rollout.onTargetMissing to wait to prevent that", ""),
+            (
+                "create another Kanary whose spec.deploymentName is the Deployment that serves production",
+                "give this CanaryDeployment another name",
+            ),
+            ("the name of a Kanary", "the name of a CanaryDeployment"),
             ("spec.rollout.progressDeadline", "spec.progressDeadlineSeconds"),
             (
                 "spec.traffic.source is none, so the canary gets no traffic",

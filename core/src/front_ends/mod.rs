@@ -156,6 +156,15 @@ impl Told<'_> {
     }
 }
 
+/// A message of the engine as users of this kind know its terms.
+#[must_use]
+pub fn told(kind: KanaryKind, message: String) -> String {
+    match of(kind) {
+        Some(front) => in_words(front, message),
+        None => message,
+    }
+}
+
 /// A message of the engine in the words of a front end.
 pub(crate) fn in_words(front: &dyn FrontEnd, mut message: String) -> String {
     for (term, word) in front.words() {
@@ -189,3 +198,6 @@ fn required<T>(field: Option<T>, name: &str, problems: &mut Vec<Invalid>) -> Opt
     }
     field
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,28 @@
 //! Messages about measurements, in the words of an application.
 
 use super::*;
-use crate::validation::{Answer, Item};
+use crate::validation::{Answer, Item, Series};
+
+/// What Prometheus can say of the pods, if it says anything.
+fn evidence() -> Vec<Option<Answer>> {
+    let named = |labels: &Value| Series {
+        labels: serde_json::from_value(labels.clone()).unwrap(),
+        value: 1.0,
+    };
+    let named = [
+        json!({"pod": "exporter", "exported_pod": "hello-secondary-1"}),
+        json!({"instance": "hello-secondary-1"}),
+        json!({"pod": "other"}),
+    ]
+    .map(|labels| Answer::Vector(vec![named(&labels)]));
+    let others = [
+        Answer::Vector(Vec::new()),
+        Answer::Rejected("no".to_owned()),
+        Answer::Scalar(1.0),
+    ];
+    let all = named.into_iter().chain(others);
+    all.map(Some).chain([None]).collect()
+}
 
 #[test]
 fn no_measurement_names_a_field_that_an_application_does_not_have() {
@@ -24,10 +45,9 @@ fn no_measurement_names_a_field_that_an_application_does_not_have() {
             continue;
         };
         said.extend(item.hints(std::time::Duration::ZERO));
-        let none = Answer::Vector(Vec::new());
-        let refused = Answer::Rejected("no".to_owned());
-        for evidence in [None, Some(&none), Some(&refused), Some(&Answer::Scalar(1.0))] {
-            said.push(item.judge(&none, evidence, &["hello-secondary-1"]).message);
+        for evidence in evidence() {
+            let none = Answer::Vector(Vec::new());
+            said.push(item.judge(&none, evidence.as_ref(), &["hello-secondary-1"]).message);
         }
     }
     assert!(said.len() > 30, "{said:#?}");
