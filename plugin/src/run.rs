@@ -97,11 +97,19 @@ fn late_objection(kanary: &ParsedKanary) -> Option<String> {
         None if counts(kanary, ManualVerdict::Invalid) => "the spec has a verdict `invalid`".to_owned(),
         None => return None,
     };
-    let target = &kanary.spec.target;
     Some(format!(
-        "{target} was updated, and {what}: if it came too late, `kubectl rollout undo {}` undoes the update",
-        target.argument()
+        "{} was updated, and {what}: if it came too late, {} undoes the update",
+        kanary.spec.target,
+        undo(kanary)
     ))
+}
+
+/// What takes a promotion back. The Deployments of a front end follow its spec.
+pub(crate) fn undo(kanary: &ParsedKanary) -> String {
+    if kanary.key.kind.is_front_end() {
+        return "the former image or template in its spec".to_owned();
+    }
+    format!("`kubectl rollout undo {}`", kanary.spec.target.argument())
 }
 
 /// The verdicts in the spec that are from an earlier run and do not count.

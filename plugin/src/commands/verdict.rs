@@ -210,7 +210,7 @@ fn overruling(found: &Found) -> anyhow::Result<Plan> {
 fn aborting(found: &Found) -> anyhow::Result<Plan> {
     let kanary = &found.parsed;
     let (name, target, number) = (found.name(), &kanary.spec.target, run::number(kanary));
-    let undone = target.argument();
+    let undo = run::undo(kanary);
     let gone = match kanary.spec.scale.in_place() {
         Some(_) => format!("the run fails, and the pods of {target} that run the template get the former one back"),
         None => "the run fails, and the canary leaves its Services and is deleted".to_owned(),
@@ -225,10 +225,9 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
                 run::why(kanary)
             )));
         }
-        Outcome::Promoted | Outcome::Otherwise(_) => bail!(
-            "run {number} of {name} is over, and a verdict has no effect on it; `kubectl rollout undo {undone}` takes a \
-             promotion back"
-        ),
+        Outcome::Promoted | Outcome::Otherwise(_) => {
+            bail!("run {number} of {name} is over, and a verdict has no effect on it; {undo} takes a promotion back")
+        }
         Outcome::DryRunPassed => {
             bail!("the dry-run of {name} is over, and left {target} alone: there is nothing to abort")
         }
@@ -243,8 +242,7 @@ fn aborting(found: &Found) -> anyhow::Result<Plan> {
             "the canary is removed, and {target} gets its former template back unless it has rolled out by then"
         ),
         Outcome::UnderWay if Phase::of(&kanary.status) == Phase::Succeeded => format!(
-            "the canary is removed; if {target} was updated already, it keeps the template: `kubectl rollout undo \
-             {undone}` takes it back"
+            "the canary is removed; if {target} was updated already, it keeps the template: {undo} takes it back"
         ),
         Outcome::UnderWay | Outcome::Invalid(_) if kanary.spec.retain_failed => {
             "the run fails, and the canary leaves its Services and is kept (onFailure: retain)".to_owned()

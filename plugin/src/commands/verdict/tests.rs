@@ -111,6 +111,10 @@ fn a_run_that_is_over_takes_no_verdict() {
     assert!(matches!(overruling(&promoted).unwrap(), Plan::Nothing(_)));
     let error = aborting(&promoted).unwrap_err().to_string();
     assert!(error.contains("rollout undo deployment/myapp"), "{error}");
+    let mut promoted = promoted;
+    promoted.parsed.key.kind = KanaryKind::CanaryDeployment;
+    let error = aborting(&promoted).unwrap_err().to_string();
+    assert!(error.contains("the former image or template in its spec") && !error.contains("undo"), "{error}");
 }
 
 #[test]
