@@ -346,7 +346,7 @@ fn the_status_says_what_the_published_one_said() {
             &[(SUCCEEDED, Reason::AllItemsGood)],
             None
         ),
-        json!({"successfulRelease": true, "testRunning": false, "trafficShift": 0, "lastSuccessfulTag": v0})
+        json!({"successfulRelease": true, "testRunning": false, "trafficShift": 0, "lastSuccessfulTag": v1})
     );
     assert_eq!(
         told(
