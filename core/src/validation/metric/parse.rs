@@ -99,11 +99,23 @@ fn source(item: &MetricItem) -> Result<(Source, Target), String> {
 
 fn described(object: &DescribedObject) -> Result<Described, String> {
     let version = object.api_version.clone().filter(|version| !version.is_empty());
+    let version = version.unwrap_or_else(|| "v1".to_owned());
+    if version.split('/').count() > 2 || !version.split('/').all(is_name) {
+        return Err(format!(
+            "object.describedObject.apiVersion is {version}: write group/version, such as networking.k8s.io/v1, or v1"
+        ));
+    }
     Ok(Described {
-        api_version: version.unwrap_or_else(|| "v1".to_owned()),
+        api_version: version,
         kind: object.kind.clone(),
         name: segment("object.describedObject.name", &object.name)?,
     })
+}
+
+/// Whether a text is a name of a group or a version. It becomes a segment of a path, which API servers decode.
+fn is_name(text: &str) -> bool {
+    let is_edge = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
+    text.starts_with(is_edge) && text.ends_with(is_edge) && text.chars().all(|c| is_edge(c) || c == '.' || c == '-')
 }
 
 /// What the schema checks with rules, too.

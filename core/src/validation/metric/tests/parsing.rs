@@ -69,6 +69,16 @@ fn an_item_has_the_block_of_its_type_and_a_target_that_fits() {
             "minSamples is 0",
         ),
         (
+            "type: Object\nobject: {describedObject: {apiVersion: apps/v1%2Fnamespaces%2Fother, kind: Deployment, name: web}, metric: \
+             {name: rps}, target: {type: Value, value: 1}}",
+            "object.describedObject.apiVersion is apps/v1%2Fnamespaces%2Fother: write group/version",
+        ),
+        (
+            "type: Object\nobject: {describedObject: {apiVersion: apps/v1/namespaces, kind: Deployment, name: web}, metric: {name: rps}, \
+             target: {type: Value, value: 1}}",
+            "object.describedObject.apiVersion is apps/v1/namespaces",
+        ),
+        (
             "type: Resource\nresource: {name: cpu, target: {type: AverageValue, averageValue: 1}}\ninterval: 1ms",
             "interval is shorter than 100ms",
         ),
