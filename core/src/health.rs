@@ -80,7 +80,13 @@ pub(super) fn why(step: &Step<'_>) -> String {
     }
     let ready = step.seen.pods.iter().filter(|pod| pod.ready).count();
     match step.seen.pods.len() {
-        0 => workload::of(step.spec.canary.kind).without_pods(&step.spec.canary),
+        0 => match step.kanary.status.in_place.as_deref() {
+            Some(record) => format!(
+                "it has no pod above ordinal {} any more: scale it up",
+                record.partition - 1
+            ),
+            None => workload::of(step.spec.canary.kind).without_pods(&step.spec.canary),
+        },
         1 if ready == 0 => "its pod is not ready".to_owned(),
         1 => "its pod is ready and not available yet".to_owned(),
         pods => {

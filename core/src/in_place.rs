@@ -17,6 +17,9 @@ const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 /// What somebody did to a target that has another template than the run wrote.
 pub(super) const ANOTHER_TEMPLATE: &str = "got another pod template";
 
+/// What somebody did to a target that may have nothing of the run any more.
+pub(super) const CREATED_AGAIN: &str = "was deleted and created again";
+
 /// End of the uid of what is shown as a canary. No object has such a uid.
 const SHOWN: &str = "/in-place";
 
@@ -126,7 +129,10 @@ pub(super) fn of_present_run(kanary: &ParsedKanary) -> Option<&InPlace> {
 /// The target that the stored run is about, or a copy of it that somebody created in mid-run.
 pub(super) fn target<'a>(record: &InPlace, seen: &'a Observation) -> Option<&'a Workload> {
     let target = seen.target.as_ref();
-    let is_copy = |target: &Workload| target.promoted_by.as_ref() == Some(&record.begun());
+    let is_copy = |target: &Workload| {
+        let by = target.promoted_by.as_ref();
+        by == Some(&record.begun()) || by == Some(&record.undone())
+    };
     target.filter(|target| !target.deleting && (target.uid == record.target_uid || is_copy(target)))
 }
 
@@ -216,7 +222,7 @@ pub(super) fn changed(kanary: &ParsedKanary, seen: &Observation) -> Result<Optio
     let by = target.promoted_by.as_ref();
     let was_begun = record.template_hash.is_some() || by == Some(&record.begun());
     let what = if target.uid != record.target_uid {
-        was_begun.then_some("was deleted and created again")
+        was_begun.then_some(CREATED_AGAIN)
     } else if by == Some(&record.begun()) {
         match ours(kanary, seen, (record, target)) {
             Ours::Unclear(need) => return Err(need),
@@ -245,6 +251,8 @@ fn interfered(record: &InPlace, target: &Workload) -> Option<&'static str> {
         Some("got the updateStrategy OnDelete")
     } else if set.partition != record.partition {
         Some("got another partition")
+    } else if set.forgets {
+        Some("got revisionHistoryLimit 0")
     } else {
         // Kubernetes then calls the template of the run the current one, and gives it to all pods that it creates.
         (set.at_rest && is_another).then_some("was scaled to 0")

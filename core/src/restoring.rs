@@ -122,7 +122,7 @@ pub(super) fn take_back(step: &Step<'_>) -> Option<Decision> {
         Undo::Write(write) => match step.refused() {
             Some(refusal) => {
                 let message = format!(
-                    "{} does not get its former template back: {}",
+                    "{} does not get its former template back: {}. Kanary tries again, and then takes back whatever its template is by then",
                     step.spec.target, refusal.message
                 );
                 set_problem(&mut draft, Some(&Problem::new(refusal.reason, message)));
@@ -178,7 +178,7 @@ fn report(step: &Step<'_>, record: &InPlace, draft: &mut Draft) {
         ", with the labels and annotations that somebody else has set in it since"
     };
     let note = if in_place::partition(target).is_some() {
-        workload::of(name.kind).after_rollback().to_owned()
+        workload::of(name.kind).after_rollback(target).to_owned()
     } else {
         let first = record.partition;
         format!("; with its updateStrategy OnDelete, its pods from ordinal {first} on get it only when you delete them")
@@ -213,15 +213,24 @@ pub(super) fn release(step: &Step<'_>) -> Option<Action> {
 /// The message for a target that somebody else changed during a run in place.
 pub(super) fn changed_message(step: &Step<'_>, what: &str) -> String {
     let target = &step.spec.target;
-    let theirs = if what == in_place::ANOTHER_TEMPLATE {
-        let name = &target.name;
-        format!(
-            ". What somebody else wrote is in its rollout history (kubectl rollout history statefulset/{name}): write it again, now that \
-             the run is over"
-        )
-    } else {
-        String::new()
+    let name = &target.name;
+    let set = step.seen.target.as_ref().and_then(|target| target.set.as_deref());
+    let theirs = match set {
+        _ if what != in_place::ANOTHER_TEMPLATE => String::new(),
+        Some(set) if set.forgets => {
+            ". Its revisionHistoryLimit is 0, so nothing keeps what somebody else wrote".to_owned()
+        }
+        _ => format!(
+            ". What somebody else wrote is in its rollout history (kubectl rollout history statefulset/{name}): write it again once \
+             the condition RolledBack is True"
+        ),
     };
+    if what == in_place::CREATED_AGAIN {
+        return format!(
+            "{target} {what} while some of its pods ran the template: what it has of this run is taken back; set spec.retry to another \
+             number to run again"
+        );
+    }
     format!(
         "{target} {what} while some of its pods ran the template: it gets back the template and the partition that it had before the \
          run{theirs}; set spec.retry to another number to run again"

@@ -41,7 +41,7 @@ pub(super) fn decide(step: &Step<'_>) -> Option<Decision> {
         return Some(over(step, false, Reason::TargetNotFound, why));
     };
     if target.promoted_by == Some(restored(step)) {
-        let note = workload::of(name.kind).after_rollback();
+        let note = workload::of(name.kind).after_rollback(target);
         let why = format!("{name} has the template back that it had before the promotion{note}");
         return Some(over(step, true, Reason::TemplateRestored, why));
     }

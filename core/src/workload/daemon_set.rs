@@ -108,8 +108,11 @@ impl Adapter for DaemonSet {
         ""
     }
 
-    fn after_rollback(&self) -> &'static str {
-        ""
+    fn after_rollback(&self, target: &Workload) -> &'static str {
+        match &target.daemon {
+            Some(view) if view.on_delete => super::ON_DELETE,
+            _ => "",
+        }
     }
 
     fn complete(&self, canary: &mut Workload, pods: &[Pod]) {

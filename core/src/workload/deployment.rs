@@ -59,7 +59,7 @@ impl Adapter for Deployment {
         " (which a paused Deployment refuses)"
     }
 
-    fn after_rollback(&self) -> &'static str {
+    fn after_rollback(&self, _: &Workload) -> &'static str {
         ""
     }
 

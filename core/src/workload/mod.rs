@@ -17,6 +17,9 @@ use super::{
 };
 use crate::api::{Reason, WorkloadKind, WorkloadRef};
 
+/// Of a target whose pods nobody but its user replaces.
+const ON_DELETE: &str = "; with the updateStrategy OnDelete, its pods get it only when you delete them";
+
 /// What a kind of target does in its own way.
 pub(crate) trait Adapter {
     /// Why a canary cannot have this name, with the way to mend it.
@@ -66,7 +69,7 @@ pub(crate) trait Adapter {
     fn about_undo(&self) -> &'static str;
 
     /// What a user has to know about a target that has its former template back.
-    fn after_rollback(&self) -> &'static str;
+    fn after_rollback(&self, target: &Workload) -> &'static str;
 
     /// Adds what only the pods show: since when a canary is available, if its status has no times.
     fn complete(&self, canary: &mut Workload, pods: &[Pod]);

@@ -100,8 +100,13 @@ impl Adapter for StatefulSet {
         ""
     }
 
-    fn after_rollback(&self) -> &'static str {
-        "; with podManagementPolicy OrderedReady, Kubernetes does not replace a pod that is not ready: delete such pods"
+    fn after_rollback(&self, target: &Workload) -> &'static str {
+        match &target.set {
+            Some(set) if set.on_delete => super::ON_DELETE,
+            _ => {
+                "; with podManagementPolicy OrderedReady, Kubernetes does not replace a pod that is not ready: delete such pods"
+            }
+        }
     }
 
     fn complete(&self, canary: &mut Workload, pods: &[Pod]) {
@@ -222,7 +227,9 @@ mod tests {
         assert_eq!(of(plain, false), None);
         assert_eq!(of(on_delete.clone(), false), Some(Reason::TargetOnDelete));
         assert_eq!(of(partition, false), Some(Reason::TargetPartitioned));
-        assert_eq!(of(on_delete, true), None, "all pods were replaced by hand");
+        assert_eq!(of(on_delete.clone(), true), None, "all pods were replaced by hand");
+        let note = StatefulSet.after_rollback(&target(on_delete));
+        assert!(note.contains("OnDelete"), "{note}");
     }
 
     #[test]

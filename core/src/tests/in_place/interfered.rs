@@ -150,6 +150,7 @@ fn a_copy_of_the_target_is_restored_like_the_target() {
     place.end();
     assert_eq!(reason(&place, FAILED), "TargetChanged");
     assert_restored(&place);
+    assert_eq!(reason(&place, ROLLED_BACK), "TemplateRestored");
 }
 
 #[test]
@@ -170,6 +171,29 @@ fn a_target_that_is_scaled_to_zero_ends_the_run() {
         place.status
     );
     assert_restored(&place);
+}
+
+#[test]
+fn a_target_that_forgets_its_templates_ends_the_run_and_does_not_point_to_them() {
+    for is_edited in [false, true] {
+        let mut place = Place::new(3, 1);
+        place.until_running();
+        let now = place.now;
+        place.set.as_mut().unwrap().edit(now, |set| {
+            set.forgets = true;
+            if is_edited {
+                set.template = stored(&version(3));
+            }
+        });
+        place.end();
+        assert_eq!(reason(&place, FAILED), "TargetChanged");
+        let told = message(&place, FAILED);
+        assert!(
+            told.contains("revisionHistoryLimit") && !told.contains("rollout history"),
+            "{told}"
+        );
+        assert_restored(&place);
+    }
 }
 
 #[test]
