@@ -38,6 +38,7 @@ impl FrontEnd for CanaryApp {
             "lastFailedTag",
             "lastTrafficShift",
             "lastSuccessfulTag",
+            "primaryTag",
         ]
     }
 
@@ -53,7 +54,7 @@ impl FrontEnd for CanaryApp {
         };
         Translated {
             spec: app.kanary(),
-            frame: app.frame(own.get("lastSuccessfulTag").and_then(Value::as_str)),
+            frame: app.frame(released(own)),
             problems,
         }
     }
@@ -63,12 +64,18 @@ impl FrontEnd for CanaryApp {
         let version = || json!(told.frame.version);
         let phase = Phase::of(next);
         let (passed, failed) = (phase == Phase::DeploymentUpdated, phase == Phase::Failed);
-        // The verdict counts: the primary may already run the image when the next one comes, before all of its pods do.
-        let has_passed = passed || phase == Phase::Succeeded;
-        let successful = if has_passed && told.is_sound {
+        // The next image may come before all pods of the primary run this one.
+        let is_promoted = passed || phase == Phase::Succeeded && next.promoted_hash.is_some();
+        let primary = if is_promoted && told.is_sound {
             Some(version())
         } else {
-            own("lastSuccessfulTag")
+            own("primaryTag")
+        };
+        let former = || own("lastSuccessfulTag");
+        let successful = match phase {
+            Phase::DeploymentUpdated if told.is_sound => Some(version()),
+            Phase::Scheduled | Phase::Running => primary.clone().or_else(former),
+            _ => former(),
         };
         let by_template = find(next, FAILED).is_some_and(|failed| !is_blameless(&failed.reason));
         let last_failed = if failed && by_template && told.is_sound {
@@ -98,6 +105,7 @@ impl FrontEnd for CanaryApp {
             ("lastFailedTag", last_failed),
             ("lastTrafficShift", times),
             ("lastSuccessfulTag", successful),
+            ("primaryTag", primary),
         ] {
             fields.extend(value.map(|value| (name.to_owned(), value)));
         }
@@ -107,6 +115,12 @@ impl FrontEnd for CanaryApp {
     fn words(&self) -> &'static [(&'static str, &'static str)] {
         WORDS
     }
+}
+
+/// The image that the primary has, or had before somebody deleted it. A status that an older version wrote has only the other field.
+fn released(own: &OwnFields) -> Option<&str> {
+    let mut fields = ["primaryTag", "lastSuccessfulTag"].into_iter();
+    fields.find_map(|name| own.get(name)?.as_str())
 }
 
 /// Whether a run failed for a reason that is not its image's fault.

@@ -151,5 +151,8 @@ fn status() -> Value {
         "lastSuccessfulTag": {
             "type": "string", "description": "The image that the primary runs, with its name.",
         },
+        "primaryTag": {
+            "type": "string", "description": "The image of the primary. If somebody deletes the primary, it is created with this image again.",
+        },
     })
 }

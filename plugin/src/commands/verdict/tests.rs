@@ -114,7 +114,10 @@ fn a_run_that_is_over_takes_no_verdict() {
     let mut promoted = promoted;
     promoted.parsed.key.kind = KanaryKind::CanaryDeployment;
     let error = aborting(&promoted).unwrap_err().to_string();
-    assert!(error.contains("the former image or template in its spec") && !error.contains("undo"), "{error}");
+    assert!(
+        error.contains("the former image or template in its spec") && !error.contains("undo"),
+        "{error}"
+    );
 }
 
 #[test]
