@@ -131,9 +131,11 @@ pub(super) async fn endpoints(client: &Client, namespace: &str, service: &str) -
     Ok(ready(&list))
 }
 
-/// A pod may have an address in several slices, one for each family of addresses.
+/// A pod may have an address in several slices, one for each family of addresses. A slice without ports has pods of which none has
+/// the name that the Service gives its target port, so no proxy can reach them.
 fn ready(slices: &Value) -> usize {
     let slices = slices["items"].as_array().into_iter().flatten();
+    let slices = slices.filter(|slice| slice["ports"].as_array().is_some_and(|ports| !ports.is_empty()));
     let endpoints = slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
     // An unknown readiness counts as ready, by the definition of the field.
     let ready = endpoints.filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
@@ -181,11 +183,14 @@ mod tests {
     #[test]
     fn pods_with_a_ready_address_are_counted_once() {
         let endpoint = |pod: &str, ready: Option<bool>| json!({"addresses": ["10.0.0.1"], "conditions": {"ready": ready}, "targetRef": {"name": pod}});
+        let ports = json!([{"port": 8080}]);
         let slices = json!({"items": [
-            {"endpoints": [endpoint("a", Some(true)), endpoint("b", Some(false)), endpoint("c", None)]},
-            {"endpoints": [endpoint("a", Some(true))]},
-            {"endpoints": null},
-            {"endpoints": [{"addresses": ["10.0.0.9"]}]},
+            {"ports": ports, "endpoints": [endpoint("a", Some(true)), endpoint("b", Some(false)), endpoint("c", None)]},
+            {"ports": ports, "endpoints": [endpoint("a", Some(true))]},
+            {"ports": ports, "endpoints": null},
+            {"ports": ports, "endpoints": [{"addresses": ["10.0.0.9"]}]},
+            {"ports": null, "endpoints": [endpoint("d", Some(true))]},
+            {"ports": [], "endpoints": [endpoint("e", Some(true))]},
         ]});
         assert_eq!(ready(&slices), 3);
         assert_eq!(ready(&json!({"items": null})), 0);
