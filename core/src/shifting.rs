@@ -193,7 +193,7 @@ fn barred(step: &Step<'_>, found: &There<'_>) -> Option<String> {
         return Some(why);
     }
     if found.is_disowned(step) {
-        return Some(format!("{} does not belong to this Kanary any more", found.route));
+        return Some(format!("{} belongs to somebody else", found.route));
     }
     step.blocked().map(|blocked| blocked.message.clone())
 }
@@ -259,7 +259,9 @@ fn endpoints(step: &Step<'_>) -> ControlFlow<Follow> {
         let why = format!("Service {service} has addresses of all pods of the canary, and proxies learn them");
         (why, Some(settled))
     } else {
-        let why = format!("Service {service} has addresses of {ready} pods, and the canary has {wanted}");
+        let why = format!(
+            "Service {service} has addresses of {ready} pods that have its target port, and the canary has {wanted} pods"
+        );
         (why, soon)
     };
     let why = format!("{why}: it gets no more requests before that");

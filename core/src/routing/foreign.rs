@@ -1,22 +1,41 @@
-//! Routes of front ends that belong to somebody else: nothing is written into them.
+//! Routes of front ends that belong to somebody else, and routes that belong to a front end: nothing is written into them.
+
+use serde_json::Value;
 
 use super::There;
-use crate::{api::Reason, integrity::controls, problem::Problem, route::Record, step::Step};
+use crate::{
+    api::{KanaryKind, Reason},
+    front_ends,
+    integrity::{controller, controls},
+    problem::Problem,
+    route::Record,
+    step::Step,
+};
 
 impl There<'_> {
-    /// Whether a front end needs this route and does not own it. One that somebody disowned while a run had a share in it is given back
-    /// first.
+    /// Whether this route is none that a share may be written into. One that became so while a run had a share in it is given back first.
     pub(super) fn is_foreign(&self, step: &Step<'_>) -> bool {
         self.is_disowned(step) && Record::of(self.object).share(&step.kanary.uid).is_none()
     }
 
-    /// Whether a front end needs this route and does not own it. It may still hold a share, which is taken out of it.
+    /// Whether a front end needs this route and does not own it, or another Kanary needs it and a front end owns it. It may still hold a
+    /// share, which is taken out of it.
     pub(crate) fn is_disowned(&self, step: &Step<'_>) -> bool {
-        step.spec.frame.is_some() && !controls(step, self.object)
+        match step.spec.frame {
+            Some(_) => !controls(step, self.object),
+            None => front_end_of(self.object).is_some(),
+        }
     }
 
     pub(super) fn foreign(&self, step: &Step<'_>) -> Option<Problem> {
         self.is_foreign(step).then(|| {
+            if let Some(owner) = front_end_of(self.object).filter(|_| step.spec.frame.is_none()) {
+                let message = format!(
+                    "{} belongs to {owner}, which gives each of its versions their requests: use a route of your own",
+                    self.route
+                );
+                return Problem::new(Reason::RouteUnsuitable, message);
+            }
             let message = format!(
                 "{} exists and does not belong to this Kanary: delete it, or give this Kanary another name",
                 self.route
@@ -24,6 +43,15 @@ impl There<'_> {
             Problem::new(Reason::NameTaken, message)
         })
     }
+}
+
+/// The front end to which a route belongs, as `CanaryApp hello`.
+fn front_end_of(route: &Value) -> Option<String> {
+    let owner = controller(route)?;
+    let text = |field: &str| owner[field].as_str().unwrap_or_default();
+    let kind = KanaryKind::of(text("apiVersion"), text("kind"))?;
+    front_ends::of(kind)?;
+    Some(format!("{} {}", kind.as_str(), text("name")))
 }
 
 #[cfg(test)]
@@ -78,6 +106,36 @@ mod tests {
             now: NOW.parse().unwrap(),
             route_changes: RefCell::default(),
         })
+    }
+
+    #[test]
+    fn a_kanary_does_not_use_the_route_of_a_front_end() {
+        let object = json!({
+            "metadata": {"name": "batman", "namespace": "shop", "uid": "k", "generation": 1},
+            "spec": {
+                "deploymentName": "web", "serviceName": "hello",
+                "template": {"spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}},
+                "traffic": {"source": "weighted", "route": {"kind": "VirtualService", "name": "hello"}, "weighted": {"steps": [10]}},
+            },
+        });
+        let object: Kanary = serde_json::from_value(object).unwrap();
+        let kanary = ParsedKanary::parse(KanaryKind::Deployment, &object).unwrap();
+        assert_eq!(kanary.spec.problems, []);
+        let problem = |owner: Value| {
+            with(&kanary, &route(&json!([owner])), |step| {
+                routing::obstacle(step).unwrap()
+            })
+        };
+        let (why, _) = problem(json!(app().owner_reference())).unwrap();
+        assert_eq!(why.reason, Reason::RouteUnsuitable);
+        assert!(why.message.contains("belongs to CanaryApp hello"), "{}", why.message);
+        let other =
+            json!({"controller": true, "uid": "o", "kind": "App", "name": "hello", "apiVersion": "canary.atze.io/v1"});
+        let reason = problem(other).map(|(problem, _)| problem.message);
+        assert!(
+            !reason.clone().is_some_and(|why| why.contains("belongs to")),
+            "{reason:?}"
+        );
     }
 
     #[test]
