@@ -241,7 +241,7 @@ fn write(step: &Step<'_>, found: &There<'_>, share: &Share, patch: Vec<serde_jso
 
 /// Whether the canary's own Service has an address for each of its pods, for as long as proxies may need to know it.
 fn endpoints(step: &Step<'_>) -> ControlFlow<Follow> {
-    let Some(seen) = step.seen.endpoints else {
+    let Some(seen) = &step.seen.endpoints else {
         return ControlFlow::Break(Follow::needing(Need::Endpoints));
     };
     let canary = canary(step);
@@ -259,13 +259,35 @@ fn endpoints(step: &Step<'_>) -> ControlFlow<Follow> {
         let why = format!("Service {service} has addresses of all pods of the canary, and proxies learn them");
         (why, Some(settled))
     } else {
-        let why = format!(
-            "Service {service} has addresses of {ready} pods that have its target port, and the canary has {wanted} pods"
-        );
+        if let Some(port) = &seen.lacking {
+            let problem = Some(portless(step, port));
+            return ControlFlow::Break(
+                Follow {
+                    problem,
+                    ..Follow::default()
+                }
+                .at(soon),
+            );
+        }
+        let why = format!("Service {service} has addresses of {ready} pods, and the canary has {wanted}");
         (why, soon)
     };
     let why = format!("{why}: it gets no more requests before that");
     ControlFlow::Break(Follow::waiting(Reason::WaitingForEndpoints, why).at(wake))
+}
+
+/// Why ready pods of the canary cannot answer: a gateway would send their requests nowhere.
+fn portless(step: &Step<'_>, port: &str) -> Problem {
+    let (own, service) = (
+        routing::own_service(step),
+        step.spec.service.as_deref().unwrap_or_default(),
+    );
+    let message = format!(
+        "ready pods of the canary have no port named {port}, which is a targetPort of Service {own}, so they get no more requests: \
+         give a port of a container that name in spec.template, or change the targetPort in Service {service} and delete Service \
+         {own}, which is made again"
+    );
+    Problem::new(Reason::PortMissing, message)
 }
 
 fn set(step: &Step<'_>, found: &There<'_>, share: &Share, patch: Vec<serde_json::Value>) -> Follow {

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod check;
+mod endpoints;
 pub mod events;
 mod kept;
 pub mod measure;

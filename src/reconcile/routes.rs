@@ -1,7 +1,7 @@
-//! Reads of routes, and of the addresses behind a canary's own Service. Nothing watches them: their CRDs need not exist, and a run
+//! Reads of routes. Nothing watches them: their CRDs need not exist, and a run
 //! reads its route only while it uses it.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use kanary_core::{
     ParsedKanary,
@@ -22,9 +22,6 @@ use crate::cluster::{
     client::{CALL_TIMEOUT, within},
     error::ApiError,
 };
-
-/// Label with the name of the Service that an `EndpointSlice` belongs to.
-const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// Why a route could not be read, if the answer of the API server says so.
 pub(super) enum Absent {
@@ -105,47 +102,6 @@ fn leading(kind: RouteKind, mut list: Value, service: &str) -> Vec<(RouteRef, Va
         .collect()
 }
 
-/// The number of pods with a ready address behind a Service.
-///
-/// # Errors
-///
-/// The read failed.
-pub(super) async fn endpoints(client: &Client, namespace: &str, service: &str) -> Result<usize, ApiError> {
-    let url = format!("/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices");
-    let params = ListParams::default().labels(&format!("{SERVICE_NAME}={service}"));
-    let failed = |error| {
-        ApiError::new(
-            "list the EndpointSlices of",
-            "Service".into(),
-            namespace,
-            service,
-            error,
-        )
-    };
-    let request = Request::new(url)
-        .list(&params)
-        .map_err(|error| failed(kube::Error::BuildRequest(error)))?;
-    let list = within(CALL_TIMEOUT, client.request::<Value>(request))
-        .await
-        .map_err(failed)?;
-    Ok(ready(&list))
-}
-
-/// A pod may have an address in several slices, one for each family of addresses. A slice without ports has pods of which none has
-/// the name that the Service gives its target port, so no proxy can reach them.
-fn ready(slices: &Value) -> usize {
-    let slices = slices["items"].as_array().into_iter().flatten();
-    let slices = slices.filter(|slice| slice["ports"].as_array().is_some_and(|ports| !ports.is_empty()));
-    let endpoints = slices.flat_map(|slice| slice["endpoints"].as_array().into_iter().flatten());
-    // An unknown readiness counts as ready, by the definition of the field.
-    let ready = endpoints.filter(|endpoint| endpoint.pointer("/conditions/ready") != Some(&Value::Bool(false)));
-    let pods = ready.filter_map(|endpoint| {
-        let pod = endpoint.pointer("/targetRef/name").and_then(Value::as_str);
-        pod.or_else(|| endpoint.pointer("/addresses/0").and_then(Value::as_str))
-    });
-    pods.collect::<BTreeSet<_>>().len()
-}
-
 /// Builder for requests about routes of a kind.
 pub(super) fn of(kind: RouteKind, namespace: &str) -> Request {
     let (group, version, plural) = (kind.group(), kind.version(), kind.plural());
@@ -179,22 +135,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn pods_with_a_ready_address_are_counted_once() {
-        let endpoint = |pod: &str, ready: Option<bool>| json!({"addresses": ["10.0.0.1"], "conditions": {"ready": ready}, "targetRef": {"name": pod}});
-        let ports = json!([{"port": 8080}]);
-        let slices = json!({"items": [
-            {"ports": ports, "endpoints": [endpoint("a", Some(true)), endpoint("b", Some(false)), endpoint("c", None)]},
-            {"ports": ports, "endpoints": [endpoint("a", Some(true))]},
-            {"ports": ports, "endpoints": null},
-            {"ports": ports, "endpoints": [{"addresses": ["10.0.0.9"]}]},
-            {"ports": null, "endpoints": [endpoint("d", Some(true))]},
-            {"ports": [], "endpoints": [endpoint("e", Some(true))]},
-        ]});
-        assert_eq!(ready(&slices), 3);
-        assert_eq!(ready(&json!({"items": null})), 0);
-    }
 
     #[test]
     fn routes_that_lead_to_a_service_are_found_in_a_list() {

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     routes::{assert_untouched, held, one_step, reject, rules},
-    support::{CANARY, DEPLOYMENT, HTTP_ROUTE, KANARY, World, condition, is_true, message, reason},
+    support::{CANARY, DEPLOYMENT, HTTP_ROUTE, KANARY, SERVICE, World, condition, is_true, message, reason},
 };
 
 #[tokio::test]
@@ -142,4 +142,29 @@ async fn of_several_routes_the_spec_has_to_name_one() {
             kanary["status"]["traffic"]["weight"] == 20
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_canary_without_the_port_that_the_service_names_gets_no_requests() {
+    let Some(world) = World::with_gateway("routes").await else {
+        return;
+    };
+    let original = world.http_route(rules()).await;
+    let mut ports = world.get(&SERVICE, "app").await["spec"]["ports"].clone();
+    let number = ports[0]["targetPort"].take();
+    ports[0]["targetPort"] = json!("web");
+    world.patch(&SERVICE, "app", json!({"spec": {"ports": ports}})).await;
+    world.kanary("batman", "app", held(one_step())).await;
+    let waits = world
+        .until(&KANARY, "batman", "waits for the port", |kanary| {
+            reason(kanary, "Errored") == "PortMissing" && message(kanary, "Errored").contains("no port named web")
+        })
+        .await;
+    assert!(is_true(&waits, "Errored"), "{:#}", condition(&waits, "Errored"));
+    assert_untouched(&world.get(&HTTP_ROUTE, "app").await, &original);
+    // As the message says.
+    ports[0]["targetPort"] = number;
+    world.patch(&SERVICE, "app", json!({"spec": {"ports": ports}})).await;
+    world.delete(&SERVICE, CANARY).await;
+    world.until_percent(CANARY, 20.0).await;
 }

@@ -120,6 +120,8 @@ reasons! {
     Paused,
     /// The rollback is under way.
     Pending,
+    /// Ready pods of the canary do not have a port that its Service names.
+    PortMissing,
     /// The `postStart` hook of a container fails.
     PostStartHookError,
     /// Something was not available, or could not be created, within `progressDeadline`.

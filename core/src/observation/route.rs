@@ -11,10 +11,12 @@ use crate::{
 };
 
 /// Pods with ready addresses in the EndpointSlices of a Service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoints {
-    /// Their number.
+    /// Their number. Pods without a port that the Service sends requests to do not count.
     pub ready: usize,
+    /// The `targetPort` that ready pods do not have: the name of a port.
+    pub lacking: Option<String>,
     /// Since when there are known to be that many.
     pub since: Timestamp,
 }
@@ -26,7 +28,11 @@ impl Endpoints {
         let since = former
             .filter(|former| former.ready == ready)
             .map_or(now, |former| former.since);
-        Self { ready, since }
+        Self {
+            ready,
+            lacking: None,
+            since,
+        }
     }
 }
 

@@ -50,12 +50,13 @@ impl Memory {
         }
     }
 
-    /// Records the number of ready addresses of the canary. Returns what is known of them now.
-    pub fn endpoints_read(&self, key: &Key, ready: usize, now: Timestamp) -> Endpoints {
+    /// Records the number of ready addresses of the canary, and a port that ready pods lack. Returns what is known of them now.
+    pub fn endpoints_read(&self, key: &Key, (ready, lacking): (usize, Option<String>), now: Timestamp) -> Endpoints {
         let mut memory = self.lock();
         let known = memory.entry(key.clone()).or_default();
-        let seen = Endpoints::next(known.route.endpoints, ready, now);
-        known.route.endpoints = Some(seen);
+        let next = Endpoints::next(known.route.endpoints.take(), ready, now);
+        let seen = Endpoints { lacking, ..next };
+        known.route.endpoints = Some(seen.clone());
         seen
     }
 
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn addresses_are_known_since_their_number_is_the_same() {
         let memory = Memory::default();
-        let since = |ready, now| memory.endpoints_read(&key(), ready, at(now)).since;
+        let since = |ready, now| memory.endpoints_read(&key(), (ready, None), at(now)).since;
         assert_eq!(
             [since(1, 1), since(2, 2), since(2, 5), since(1, 6)],
             [at(1), at(2), at(2), at(6)]

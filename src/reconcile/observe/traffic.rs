@@ -1,15 +1,21 @@
 //! Reads of what leads requests to a canary.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use kanary_core::{
     ParsedKanary,
     decision::Need,
     observation::{Observation, RouteFound, RouteSeen},
+    route,
     spec::Spec,
 };
 
 use super::Observer;
-use crate::{cluster::error::ApiError, reconcile::routes};
+use crate::{
+    cluster::error::ApiError,
+    reconcile::{endpoints, routes},
+};
 
 impl Observer<'_> {
     /// Reads the route, or the addresses behind the canary's own Service.
@@ -30,8 +36,14 @@ impl Observer<'_> {
             seen.route = Some(RouteSeen { live: true, ..known });
         } else {
             let service = spec.kanary_service.as_deref().unwrap_or_default();
-            let ready = routes::endpoints(self.client, &kanary.key.namespace, service).await?;
-            seen.endpoints = Some(self.memory.endpoints_read(&kanary.key, ready, now));
+            let used = match seen.route.as_ref().map(|route| &route.found) {
+                Some(RouteFound::There(found, object)) => {
+                    route::ports(found.kind, object, spec.service.as_deref().unwrap_or_default())
+                }
+                _ => BTreeSet::new(),
+            };
+            let found = endpoints::read(self.client, &kanary.key.namespace, service, &used).await?;
+            seen.endpoints = Some(self.memory.endpoints_read(&kanary.key, found, now));
         }
         Ok(())
     }

@@ -51,6 +51,8 @@ pub(super) struct World {
     /// What the controller remembers.
     memory: Option<RouteSeen>,
     endpoints: Option<Endpoints>,
+    /// A port that the canary's pods do not have.
+    lacking: Option<String>,
     tallies: Vec<Tally>,
     is_new: bool,
     canary: Option<Timestamp>,
@@ -108,6 +110,7 @@ impl World {
             written_at: t0(),
             memory: None,
             endpoints: None,
+            lacking: None,
             tallies: vec![Tally::default()],
             is_new: true,
             canary: None,
@@ -243,9 +246,13 @@ impl World {
                 None => return (kanary, decision),
                 Some(Need::Route) => seen.route = Some(self.read()),
                 Some(Need::Endpoints) => {
-                    let ready = usize::from(self.is_up() && self.is_led_to());
-                    self.endpoints = Some(Endpoints::next(self.endpoints, ready, self.now));
-                    seen.endpoints = self.endpoints;
+                    let ready = usize::from(self.is_up() && self.is_led_to() && self.lacking.is_none());
+                    let next = Endpoints::next(self.endpoints.take(), ready, self.now);
+                    self.endpoints = Some(Endpoints {
+                        lacking: self.lacking.clone().filter(|_| self.is_up()),
+                        ..next
+                    });
+                    seen.endpoints = self.endpoints.clone();
                 }
                 Some(Need::LiveCanary | Need::LiveKanary) => seen.confirmed = true,
                 Some(Need::LiveTarget) => {

@@ -91,3 +91,19 @@ fn a_port_that_production_lacks_holds_the_run_before_anything_is_written() {
     world.run(LONG);
     assert_eq!(world.phase(), Phase::DeploymentUpdated);
 }
+
+#[test]
+fn a_canary_whose_pods_lack_the_port_of_its_service_gets_no_requests() {
+    let mut world = World::new(&weighted());
+    world.lacking = Some("http".to_owned());
+    world.run(SignedDuration::from_mins(2));
+    assert_eq!((world.highest, world.routed()), (0, 0), "{:#?}", world.writes);
+    let why = crate::status::find(&world.stored(), crate::status::ERRORED)
+        .unwrap()
+        .clone();
+    assert_eq!(why.reason, "PortMissing");
+    assert!(why.message.contains("no port named http"), "{}", why.message);
+    world.lacking = None;
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+}
