@@ -275,6 +275,8 @@ pub struct Service {
     pub external: bool,
     /// Whether it is being deleted.
     pub deleting: bool,
+    /// Kind and name of the Kanary that owns it: `CanaryApp.canary.atze.io/shop`.
+    pub owner_name: Option<String>,
     /// `spec.ports`, without node ports.
     pub ports: Vec<Value>,
 }

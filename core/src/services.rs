@@ -6,7 +6,6 @@ use jiff::{SignedDuration, Timestamp};
 
 pub(super) use self::own::{is_cut_off, is_of_former_run};
 use super::{
-    front_ends,
     integrity::{self, is_ours},
     labels::{self, Labels},
     observation::{Pod, Service, Workload},
@@ -16,7 +15,7 @@ use super::{
     step::Step,
     traffic,
 };
-use crate::api::{KanaryKind, KanaryStatus, Reason, WorkloadRef, names};
+use crate::api::{KanaryStatus, Reason, WorkloadRef, names};
 
 /// Interval for checking a problem with a Service that the spec does not name, because its events do not reach the
 /// Kanary.
@@ -60,7 +59,8 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem
     let canary_of = owner.or(step.seen.target_is_canary_of.as_ref());
     let is_labelled = target.labels.get(names::IS_KANARY).is_some_and(|value| value == "true");
     // What a front end owns and is no canary is its target.
-    let is_target = |owner: &&String| is_front_end(owner) && !is_labelled && step.seen.target_is_canary_of.is_none();
+    let is_target =
+        |owner: &&String| routing::is_front_end(owner) && !is_labelled && step.seen.target_is_canary_of.is_none();
     if let Some(owner) = owner.filter(is_target) {
         let message = format!(
             "{name} belongs to {owner}, which promotes to it: put the new version there, or name another {}",
@@ -78,12 +78,6 @@ pub(super) fn not_a_target(step: &Step<'_>, target: &Workload) -> Option<Problem
         name.kind
     );
     Some(Problem::new(Reason::TargetIsCanary, message))
-}
-
-/// Whether an owner, such as `CanaryApp.canary.atze.io/shop`, is of a kind that keeps its target.
-fn is_front_end(owner: &str) -> bool {
-    let kind = owner.split_once('/').and_then(|(kind, _)| KanaryKind::parse(kind));
-    kind.is_some_and(|kind| front_ends::of(kind).is_some())
 }
 
 /// The message for a target that is a canary.
@@ -110,6 +104,9 @@ fn production(step: &Step<'_>) -> Vec<Problem> {
     if service.deleting {
         let message = format!("Service {name} is being deleted: create it again, or change spec.serviceName");
         return one(Reason::ServiceNotFound, message);
+    }
+    if let Some(problem) = routing::owned_service(step, service) {
+        return vec![problem];
     }
     let portless = (spec.kanary_service.is_some() && service.ports.is_empty()).then(|| {
         let message = format!(

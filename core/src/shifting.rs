@@ -1,5 +1,7 @@
 //! The traffic of a run in progress: from one step to the next.
 
+mod endpoints;
+
 use std::ops::ControlFlow;
 
 use jiff::Timestamp;
@@ -193,9 +195,11 @@ fn barred(step: &Step<'_>, found: &There<'_>) -> Option<String> {
         return Some(why);
     }
     if found.is_disowned(step) {
-        return Some(format!("{} belongs to somebody else", found.route));
+        return Some(format!("{} does not belong to this Kanary any more", found.route));
     }
-    step.blocked().map(|blocked| blocked.message.clone())
+    // Pods of its owner get their requests through the route.
+    let owned = found.owned(step).map(|problem| problem.message);
+    owned.or_else(|| step.blocked().map(|blocked| blocked.message.clone()))
 }
 
 /// The canary must not get requests.
@@ -232,62 +236,11 @@ fn write(step: &Step<'_>, found: &There<'_>, share: &Share, patch: Vec<serde_jso
         let why = format!("waits for {} to be available", step.spec.canary);
         return Follow::waiting(Reason::Activating, why);
     }
-    match endpoints(step) {
+    match endpoints::ready(step) {
         ControlFlow::Break(follow) => return follow,
         ControlFlow::Continue(()) => {}
     }
     set(step, found, share, patch)
-}
-
-/// Whether the canary's own Service has an address for each of its pods, for as long as proxies may need to know it.
-fn endpoints(step: &Step<'_>) -> ControlFlow<Follow> {
-    let Some(seen) = &step.seen.endpoints else {
-        return ControlFlow::Break(Follow::needing(Need::Endpoints));
-    };
-    let canary = canary(step);
-    let wanted = canary.map_or(1, |canary| usize::try_from(canary.replicas).unwrap_or_default().max(1));
-    // Nobody reads them during an outage, so a number from before it may come back unnoticed.
-    let up = canary.and_then(|canary| canary.available_since);
-    let since = up.map_or(seen.since, |up| up.max(seen.since));
-    let settled = since.checked_add(step.seen.route_settling).unwrap_or(since);
-    let (ready, service) = (seen.ready, routing::own_service(step));
-    if ready >= wanted && settled <= step.now {
-        return ControlFlow::Continue(());
-    }
-    let soon = step.now.checked_add(LOOK_SOON).ok();
-    let (why, wake) = if ready >= wanted {
-        let why = format!("Service {service} has addresses of all pods of the canary, and proxies learn them");
-        (why, Some(settled))
-    } else {
-        if let Some(port) = &seen.lacking {
-            let problem = Some(portless(step, port));
-            return ControlFlow::Break(
-                Follow {
-                    problem,
-                    ..Follow::default()
-                }
-                .at(soon),
-            );
-        }
-        let why = format!("Service {service} has addresses of {ready} pods, and the canary has {wanted}");
-        (why, soon)
-    };
-    let why = format!("{why}: it gets no more requests before that");
-    ControlFlow::Break(Follow::waiting(Reason::WaitingForEndpoints, why).at(wake))
-}
-
-/// Why ready pods of the canary cannot answer: a gateway would send their requests nowhere.
-fn portless(step: &Step<'_>, port: &str) -> Problem {
-    let (own, service) = (
-        routing::own_service(step),
-        step.spec.service.as_deref().unwrap_or_default(),
-    );
-    let message = format!(
-        "ready pods of the canary have no port named {port}, which is a targetPort of Service {own}, so they get no more requests: \
-         give a port of a container that name in spec.template, or change the targetPort in Service {service} and delete Service \
-         {own}, which is made again"
-    );
-    Problem::new(Reason::PortMissing, message)
 }
 
 fn set(step: &Step<'_>, found: &There<'_>, share: &Share, patch: Vec<serde_json::Value>) -> Follow {

@@ -157,6 +157,7 @@ pub(super) fn service(object: &KubeService) -> ServiceRow {
             external: spec.and_then(|spec| spec.type_.as_deref()) == Some("ExternalName"),
             deleting: owned.deleting,
             selector: Labels::default(),
+            owner_name: None,
             ports: ports
                 .map(|port| {
                     let mut port = serde_json::to_value(port).unwrap_or_default();

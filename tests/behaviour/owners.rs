@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     canary_app,
-    support::{CANARY_APP, CANARY_DEPLOYMENT, DEPLOYMENT, World, emoji, held, message, reason},
+    support::{CANARY_APP, CANARY_DEPLOYMENT, DEPLOYMENT, VIRTUAL_SERVICE, World, emoji, held, message, reason},
 };
 
 #[tokio::test]
@@ -46,4 +46,26 @@ async fn what_a_canary_deployment_promotes_to_is_no_target_and_is_not_called_a_c
         let says_so = message(&errored, "Errored").contains("promotes to it");
         assert_eq!(says_so, target == "emoji-stable", "{errored:#}");
     }
+}
+
+#[tokio::test]
+async fn the_route_and_the_service_of_an_app_are_not_those_of_another_kanary() {
+    let world = canary_app::served().await;
+    canary_app::running(&world).await;
+    let route = world.get(&VIRTUAL_SERVICE, "hello").await;
+    world.target("web", 1).await;
+    world.service("web", "web").await;
+    for (name, service, its) in [("by-service", "hello", "hello"), ("by-route", "web", "hello")] {
+        let weighted = json!({
+            "source": "weighted", "route": {"kind": "VirtualService", "name": its},
+            "weighted": {"steps": [20], "interval": "1s"},
+        });
+        let spec = json!({"serviceName": service, "traffic": weighted, "validation": held()});
+        world.kanary(name, "web", spec).await;
+        let errored = world.phase(name, "Errored").await;
+        assert_eq!(reason(&errored, "Errored"), "TrafficOwned", "{errored:#}");
+        let why = message(&errored, "Errored");
+        assert!(why.contains("belongs to CanaryApp.canary.atze.io/hello"), "{why}");
+    }
+    assert_eq!(world.get(&VIRTUAL_SERVICE, "hello").await["spec"], route["spec"]);
 }

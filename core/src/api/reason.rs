@@ -205,6 +205,8 @@ reasons! {
     TooFewSamples,
     /// The canary does not get the traffic that the spec asks for.
     TrafficLost,
+    /// The route or the production Service belongs to a `CanaryApp`.
+    TrafficOwned,
     /// Somebody took the canary's requests out of the route.
     TrafficReverted,
     /// The canary gets the traffic that the spec asks for.

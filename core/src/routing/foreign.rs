@@ -1,41 +1,78 @@
-//! Routes of front ends that belong to somebody else, and routes that belong to a front end: nothing is written into them.
-
-use serde_json::Value;
+//! Routes and Services that belong to somebody else: nothing is written into a route of a front end that it does not own, and none
+//! that a front end owns takes part in the run of another Kanary.
 
 use super::There;
 use crate::{
     api::{KanaryKind, Reason},
     front_ends,
     integrity::{controller, controls},
+    observation::Service,
     problem::Problem,
     route::Record,
     step::Step,
 };
 
+/// Whether an owner, such as `CanaryApp.canary.atze.io/shop`, is of a kind that keeps its target, its route and its Services.
+pub(crate) fn is_front_end(owner: &str) -> bool {
+    let kind = owner.split_once('/').and_then(|(kind, _)| KanaryKind::parse(kind));
+    kind.is_some_and(|kind| front_ends::of(kind).is_some())
+}
+
+/// The problem with a production Service that a front end keeps for its own pods.
+pub(crate) fn owned_service(step: &Step<'_>, service: &Service) -> Option<Problem> {
+    let owner = service.owner_name.as_deref().filter(|owner| is_front_end(owner))?;
+    step.spec.frame.is_none().then(|| {
+        let message = format!(
+            "Service {} belongs to {owner}, which has its own pods behind it: name the Service of {} in spec.serviceName, or put the \
+             new version into that object",
+            service.name, step.spec.target
+        );
+        Problem::new(Reason::TrafficOwned, message)
+    })
+}
+
+/// The front end that manages a route, such as `CanaryApp.canary.atze.io/shop`.
+fn keeper(route: &serde_json::Value) -> Option<String> {
+    let owner = controller(route)?;
+    let kind = KanaryKind::of(owner["apiVersion"].as_str()?, owner["kind"].as_str()?)?;
+    let owner = format!("{kind}/{}", owner["name"].as_str()?);
+    is_front_end(&owner).then_some(owner)
+}
+
 impl There<'_> {
-    /// Whether this route is none that a share may be written into. One that became so while a run had a share in it is given back first.
+    /// Whether a front end needs this route and does not own it. One that somebody disowned while a run had a share in it is given back
+    /// first.
     pub(super) fn is_foreign(&self, step: &Step<'_>) -> bool {
         self.is_disowned(step) && Record::of(self.object).share(&step.kanary.uid).is_none()
     }
 
-    /// Whether a front end needs this route and does not own it, or another Kanary needs it and a front end owns it. It may still hold a
-    /// share, which is taken out of it.
+    /// Whether a front end needs this route and does not own it. It may still hold a share, which is taken out of it.
     pub(crate) fn is_disowned(&self, step: &Step<'_>) -> bool {
-        match step.spec.frame {
-            Some(_) => !controls(step, self.object),
-            None => front_end_of(self.object).is_some(),
+        step.spec.frame.is_some() && !controls(step, self.object)
+    }
+
+    /// Why the route, or the production Service to which it leads, is not for this run, because a front end keeps it.
+    pub(crate) fn owned(&self, step: &Step<'_>) -> Option<Problem> {
+        if step.spec.frame.is_some() {
+            return None;
         }
+        let route = keeper(self.object).map(|owner| {
+            let message = format!(
+                "{} belongs to {owner}, which shifts its own requests: name another route in spec.traffic.route, or put the new \
+                 version into that object",
+                self.route
+            );
+            Problem::new(Reason::TrafficOwned, message)
+        });
+        let service = || owned_service(step, step.seen.service.as_ref()?);
+        route.or_else(service)
     }
 
     pub(super) fn foreign(&self, step: &Step<'_>) -> Option<Problem> {
+        if let Some(problem) = self.owned(step) {
+            return Some(problem);
+        }
         self.is_foreign(step).then(|| {
-            if let Some(owner) = front_end_of(self.object).filter(|_| step.spec.frame.is_none()) {
-                let message = format!(
-                    "{} belongs to {owner}, which gives each of its versions their requests: use a route of your own",
-                    self.route
-                );
-                return Problem::new(Reason::RouteUnsuitable, message);
-            }
             let message = format!(
                 "{} exists and does not belong to this Kanary: delete it, or give this Kanary another name",
                 self.route
@@ -43,15 +80,6 @@ impl There<'_> {
             Problem::new(Reason::NameTaken, message)
         })
     }
-}
-
-/// The front end to which a route belongs, as `CanaryApp hello`.
-fn front_end_of(route: &Value) -> Option<String> {
-    let owner = controller(route)?;
-    let text = |field: &str| owner[field].as_str().unwrap_or_default();
-    let kind = KanaryKind::of(text("apiVersion"), text("kind"))?;
-    front_ends::of(kind)?;
-    Some(format!("{} {}", kind.as_str(), text("name")))
 }
 
 #[cfg(test)]
@@ -106,36 +134,6 @@ mod tests {
             now: NOW.parse().unwrap(),
             route_changes: RefCell::default(),
         })
-    }
-
-    #[test]
-    fn a_kanary_does_not_use_the_route_of_a_front_end() {
-        let object = json!({
-            "metadata": {"name": "batman", "namespace": "shop", "uid": "k", "generation": 1},
-            "spec": {
-                "deploymentName": "web", "serviceName": "hello",
-                "template": {"spec": {"template": {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [{"name": "a", "image": "a"}]}}}},
-                "traffic": {"source": "weighted", "route": {"kind": "VirtualService", "name": "hello"}, "weighted": {"steps": [10]}},
-            },
-        });
-        let object: Kanary = serde_json::from_value(object).unwrap();
-        let kanary = ParsedKanary::parse(KanaryKind::Deployment, &object).unwrap();
-        assert_eq!(kanary.spec.problems, []);
-        let problem = |owner: Value| {
-            with(&kanary, &route(&json!([owner])), |step| {
-                routing::obstacle(step).unwrap()
-            })
-        };
-        let (why, _) = problem(json!(app().owner_reference())).unwrap();
-        assert_eq!(why.reason, Reason::RouteUnsuitable);
-        assert!(why.message.contains("belongs to CanaryApp hello"), "{}", why.message);
-        let other =
-            json!({"controller": true, "uid": "o", "kind": "App", "name": "hello", "apiVersion": "canary.atze.io/v1"});
-        let reason = problem(other).map(|(problem, _)| problem.message);
-        assert!(
-            !reason.clone().is_some_and(|why| why.contains("belongs to")),
-            "{reason:?}"
-        );
     }
 
     #[test]

@@ -34,6 +34,9 @@ pub(crate) fn lost(step: &Step<'_>, status: &KanaryStatus) -> Option<Problem> {
 /// Why a route does not give the canary its present share, or is not known to.
 fn of_share(step: &Step<'_>, found: &There<'_>, routing: &Routing, status: &KanaryStatus) -> Option<Problem> {
     let in_force = is_in_force(step, status);
+    if let Some(problem) = found.owned(step) {
+        return Some(problem);
+    }
     let share = share_at(step, routing, present(step, found, routing))?;
     match found.change(step, Some(&share)) {
         Err(problem) => Some(problem),

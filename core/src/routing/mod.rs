@@ -15,6 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use self::withdraw::share;
 pub(super) use self::{
+    foreign::{is_front_end, owned_service},
     lost::{lost, overlooked, reverted},
     withdraw::{clear, leads_to_former_pods, leave_former, release, withdraw},
 };

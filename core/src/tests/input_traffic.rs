@@ -18,6 +18,7 @@ pub(super) fn service(name: &str, value: &Value) -> Service {
         selector: labels(value.get("selector").unwrap_or(&json!({"app": "myapp"}))),
         external: value["external"] == json!(true),
         deleting: value["deleting"] == json!(true),
+        owner_name: value["ownerName"].as_str().map(ToOwned::to_owned),
         ports: ports.cloned().unwrap_or_else(|| vec![json!({"port": 80})]),
     }
 }

@@ -193,3 +193,31 @@ fn a_target_that_became_a_canary_meanwhile_is_not_promoted_to() {
         "#]],
     );
 }
+
+#[test]
+fn the_service_of_a_front_end_is_refused() {
+    check(
+        "
+        spec: {serviceName: hello, traffic: {source: kanary-service}}
+        seen: {service: {ownerName: CanaryApp.canary.atze.io/hello}}
+        ",
+        expect![[r#"
+            shows Errored 0s/15m0s
+            Errored, Stalled=True TrafficOwned: Service hello belongs to CanaryApp.canary.atze.io/hello, which has its own pods behind it: name the Service of Deployment myapp in spec.serviceName, or put the new version into that object
+            Scheduled=True TrafficOwned: the canary is not judged before this is resolved: Service hello belongs to CanaryApp.canary.atze.io/hello, which has its own pods behind it: name the Service of Deployment myapp in spec.serviceName, or put the new version into that object
+            currentTraffic kanary-service hello hello-kanary-batman
+        "#]],
+    );
+    check(
+        "
+        spec: {serviceName: hello, traffic: {source: service}}
+        seen: {service: {ownerName: CanaryApp.canary.atze.io/hello}}
+        ",
+        expect![[r#"
+            shows Errored 0s/15m0s
+            Errored, Stalled=True TrafficOwned: Service hello belongs to CanaryApp.canary.atze.io/hello, which has its own pods behind it: name the Service of Deployment myapp in spec.serviceName, or put the new version into that object
+            Scheduled=True TrafficOwned: the canary is not judged before this is resolved: Service hello belongs to CanaryApp.canary.atze.io/hello, which has its own pods behind it: name the Service of Deployment myapp in spec.serviceName, or put the new version into that object
+            currentTraffic service hello
+        "#]],
+    );
+}

@@ -51,6 +51,7 @@ impl ServiceRow {
             selector: self.selector.unpack(),
             external: *external,
             deleting: self.owned.deleting,
+            owner_name: self.owned.owner_name.clone(),
             ports: if with_ports { ports.clone() } else { Vec::new() },
         }
     }

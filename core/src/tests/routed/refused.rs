@@ -107,3 +107,48 @@ fn a_canary_whose_pods_lack_the_port_of_its_service_gets_no_requests() {
     world.run(LONG);
     assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
 }
+
+fn of_an_app() -> Value {
+    json!([{"apiVersion": "canary.atze.io/v1", "kind": "CanaryApp", "name": "hello", "uid": "hello", "controller": true}])
+}
+
+#[test]
+fn nothing_is_written_into_the_route_of_a_front_end() {
+    let mut world = World::new(&weighted());
+    world.route.as_mut().unwrap()["metadata"]["ownerReferences"] = of_an_app();
+    world.run(SignedDuration::from_mins(2));
+    assert_eq!((world.highest, world.routed()), (0, 0), "{:#?}", world.writes);
+    assert_eq!(world.writes, ["status Errored"]);
+    let why = crate::status::find(&world.stored(), crate::status::ERRORED)
+        .unwrap()
+        .clone();
+    assert_eq!(why.reason, "TrafficOwned");
+    assert!(
+        why.message.contains("CanaryApp.canary.atze.io/hello"),
+        "{}",
+        why.message
+    );
+    world.route.as_mut().unwrap()["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("ownerReferences");
+    world.run(LONG);
+    assert_eq!(world.phase(), Phase::DeploymentUpdated, "{:#?}", world.writes);
+}
+
+#[test]
+fn a_route_that_a_front_end_takes_over_in_mid_run_gets_the_share_back() {
+    let mut world = World::new(&weighted());
+    world.run(SignedDuration::from_secs(30));
+    assert!(world.routed() > 0, "{:#?}", world.writes);
+    let metadata = &mut world.route.as_mut().unwrap()["metadata"];
+    metadata["ownerReferences"] = of_an_app();
+    raise(metadata);
+    world.run(SignedDuration::from_mins(5));
+    assert_eq!(world.routed(), 0, "{:#?}", world.writes);
+    assert_eq!(world.phase(), Phase::Running, "{:#?}", world.writes);
+    let why = crate::status::find(&world.stored(), crate::status::TRAFFIC)
+        .unwrap()
+        .clone();
+    assert_eq!((why.status.as_str(), why.reason.as_str()), ("False", "TrafficOwned"));
+}
