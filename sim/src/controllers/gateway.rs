@@ -27,6 +27,7 @@ pub(super) const GATEWAYS: &str = "gateways.gateway.networking.k8s.io";
 pub(super) const SLICES: &str = "endpointslices.discovery.k8s.io";
 const SERVICES: &str = "services";
 const VIRTUAL_SERVICES: &str = "virtualservices.networking.istio.io";
+const DESTINATION_RULES: &str = "destinationrules.networking.istio.io";
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
 /// How often a control plane that hangs is asked whether it goes on.
@@ -61,7 +62,9 @@ impl Controllers {
                 self.translate_referring(&(GATEWAYS, place.clone()));
                 self.translate(Key::Gateway(place));
             }
-            kind if ROUTES.contains(&kind) && is_new => self.translate(Key::Route(resource.clone(), place)),
+            kind if (ROUTES.contains(&kind) || kind == DESTINATION_RULES) && is_new => {
+                self.translate(Key::Route(resource.clone(), place));
+            }
             _ => {}
         }
     }
@@ -118,6 +121,7 @@ fn ready(cluster: &Cluster, service: &Place) -> Option<Vec<Endpoint>> {
         Some(Endpoint {
             uid: pod.metadata.uid.clone().unwrap_or_default(),
             version: version(&pod),
+            labels: pod.metadata.labels.clone().unwrap_or_default(),
             pod: name,
         })
     });
@@ -145,7 +149,13 @@ pub(super) fn sync(
     }
     let settings = gateway.settings();
     let delay = between(cluster, &settings.delay);
-    let Some(object) = cluster.object(&route.0, &route.1) else {
+    let object = cluster.object(&route.0, &route.1);
+    if &*route.0 == DESTINATION_RULES {
+        let subsets = object.as_deref().and_then(istio::subsets);
+        gateway.set_subsets(route.1.clone(), subsets, delay);
+        return Ok(None);
+    }
+    let Some(object) = object else {
         routes.remove(route);
         gateway.enforce(route.clone(), None, delay);
         return Ok(None);
@@ -159,13 +169,17 @@ pub(super) fn sync(
     let value = object.json();
     routes.insert(route.clone(), references(&value, &route.1.0));
     let parents = value["spec"]["parentRefs"].as_array().into_iter().flatten();
+    let kind = value["kind"].as_str().unwrap_or_default();
     let known = parents.filter_map(|reference| {
-        let parent = parent_of(reference, &route.1.0).filter(|parent| exists(cluster, parent))?;
-        Some((reference, parent))
+        let parent = parent_of(reference, &route.1.0)?;
+        let is_admitted = admits(cluster, &parent, kind)?;
+        Some((reference, parent, is_admitted))
     });
-    let (references, accepted): (Vec<_>, Vec<_>) = known.unzip();
+    let known: Vec<_> = known.collect();
     let resolved = resolved(cluster, &value, &route.1.0);
-    report_route(cluster, &route.0, &settings, &object, &references, &resolved)?;
+    report_route(cluster, &route.0, &settings, &object, &known, &resolved)?;
+    let accepted = known.into_iter().filter(|(_, _, is_admitted)| *is_admitted);
+    let accepted: Vec<_> = accepted.map(|(_, parent, _)| parent).collect();
     gateway.enforce(route.clone(), Some(gateway_api::table(&object, &accepted)), delay);
     Ok(None)
 }
@@ -181,11 +195,17 @@ fn references(route: &Value, namespace: &str) -> BTreeSet<(&'static str, Place)>
     parents.chain(backends.map(|service| (SERVICES, service))).collect()
 }
 
-fn exists(cluster: &Cluster, parent: &Parent) -> bool {
-    match parent {
-        Parent::Gateway(gateway) => cluster.object(GATEWAYS, gateway).is_some(),
-        Parent::Service(service) => cluster.object(SERVICES, service).is_some(),
-    }
+/// Whether a parent admits routes of a kind, which `allowedRoutes.kinds` of its listeners can limit. `None` if it does not exist.
+fn admits(cluster: &Cluster, parent: &Parent, kind: &str) -> Option<bool> {
+    let gateway = match parent {
+        Parent::Service(service) => return cluster.object(SERVICES, service).map(|_| true),
+        Parent::Gateway(gateway) => cluster.object(GATEWAYS, gateway)?.json(),
+    };
+    let mut listeners = gateway["spec"]["listeners"].as_array().into_iter().flatten();
+    Some(listeners.any(|listener| {
+        let kinds = listener["allowedRoutes"]["kinds"].as_array();
+        kinds.is_none_or(|kinds| kinds.is_empty() || kinds.iter().any(|allowed| allowed["kind"] == kind))
+    }))
 }
 
 /// The condition `ResolvedRefs` of a route: status, reason and message.
@@ -213,20 +233,27 @@ fn report_route(
     resource: &str,
     settings: &Settings,
     route: &Object,
-    parents: &[&Value],
+    parents: &[(&Value, Parent, bool)],
     resolved: &(&str, &str, String),
 ) -> Result<(), Failure> {
     let mut value = route.value();
     let former = value["status"]["parents"].as_array().cloned().unwrap_or_default();
     let is_ours = |entry: &&Value| entry["controllerName"] == settings.controller.as_str();
-    let entry = |parent: &&Value| {
+    let entry = |(parent, _, is_admitted): &(&Value, Parent, bool)| {
         let known = former
             .iter()
             .find(|entry| is_ours(entry) && entry["parentRef"] == **parent);
-        let wanted = [
-            ("Accepted", "True", "Accepted", "Route was valid"),
-            ("ResolvedRefs", resolved.0, resolved.1, resolved.2.as_str()),
-        ];
+        let accepted = if *is_admitted {
+            ("Accepted", "True", "Accepted", "Route was valid")
+        } else {
+            (
+                "Accepted",
+                "False",
+                "NotAllowedByListeners",
+                "no listener allows this kind of route",
+            )
+        };
+        let wanted = [accepted, ("ResolvedRefs", resolved.0, resolved.1, resolved.2.as_str())];
         let known = known.map_or(&Value::Null, |entry| &entry["conditions"]);
         let conditions = conditions(cluster, known, route.meta.generation, &wanted);
         json!({"parentRef": parent, "controllerName": settings.controller, "conditions": conditions})

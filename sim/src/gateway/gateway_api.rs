@@ -86,6 +86,7 @@ fn rule(spec: &Value, namespace: &str) -> Rule {
         let own = cookies(&reference["filters"]);
         Destination {
             service: service(reference, namespace),
+            subset: None,
             weight: weight(&reference["weight"]),
             cookies: set.iter().cloned().chain(own).collect(),
         }

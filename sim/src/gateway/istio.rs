@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{
+    plane::Subsets,
     request::SetCookie,
     table::{Destination, Entrance, Match, Mirror, Rule, Table, Text, host_of, service_of},
 };
@@ -62,11 +63,24 @@ pub(crate) fn references(route: &Object) -> Vec<Place> {
     services.collect()
 }
 
+/// The Service of a DestinationRule, and its subsets.
+pub(crate) fn subsets(rule: &Object) -> Option<(Place, Subsets)> {
+    let value = rule.json();
+    let service = service_of(text(&value["spec"]["host"]), &rule.meta.namespace)?;
+    let subsets = items(&value["spec"]["subsets"]).map(|subset| {
+        let labels = subset["labels"].as_object().into_iter().flatten();
+        let labels = labels.map(|(name, value)| (name.clone(), text(value).to_owned()));
+        (text(&subset["name"]).to_owned(), labels.collect())
+    });
+    Some((service, subsets.collect()))
+}
+
 fn rule(spec: &Value, namespace: &str) -> Rule {
     let routes = spec["route"].as_array().map_or(&[][..], Vec::as_slice);
     let set = cookies(&spec["headers"]["response"]);
     let destination = |route: &Value| Destination {
         service: service_of(text(&route["destination"]["host"]), namespace),
+        subset: route["destination"]["subset"].as_str().map(str::to_owned),
         // A single destination gets everything.
         weight: match route["weight"].as_u64().unwrap_or_default() {
             0 if routes.len() == 1 => 1,

@@ -31,7 +31,7 @@ use std::{
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(crate) use self::plane::Endpoint;
+pub(crate) use self::plane::{Endpoint, Subsets};
 pub use self::{
     counts::Counts,
     load::Load,
@@ -196,6 +196,12 @@ impl Gateway {
         self.settled().send(request)
     }
 
+    /// How requests like this one end, without a session: outcomes, each with its part of the requests, from 0 to 1.
+    #[must_use]
+    pub fn outcomes(&self, request: &Request) -> Vec<(f64, Result<Reached, Lost>)> {
+        self.settled().outcomes(request)
+    }
+
     /// The share of a Service in requests like this one, without a session, from 0 to 1.
     #[must_use]
     pub fn share(&self, request: &Request, service: &Place) -> f64 {
@@ -212,6 +218,13 @@ impl Gateway {
     #[must_use]
     pub fn endpoints(&self, service: &Place) -> usize {
         self.settled().endpoints(service)
+    }
+
+    /// Number of changes that came into force, of routes, subsets, endpoints and pods. As long as it stays the same, so does
+    /// everything that requests meet.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.settled().applied
     }
 
     /// The routes that came into force since the last call, oldest first.
@@ -251,6 +264,11 @@ impl Gateway {
     /// Brings the endpoints of a Service into force after `delay`. A Service that does not exist has none.
     pub(crate) fn set_endpoints(&self, service: Place, endpoints: Option<Vec<Endpoint>>, delay: Duration) {
         self.settled().plan(Change::Endpoints(service, endpoints), delay);
+    }
+
+    /// Brings the subsets of a DestinationRule into force after `delay`, or takes them out of force.
+    pub(crate) fn set_subsets(&self, rule: Place, subsets: Option<(Place, Subsets)>, delay: Duration) {
+        self.settled().plan(Change::Subsets(rule, subsets), delay);
     }
 
     /// Notes the end of a pod, which accepts no connections after [`Settings::linger`].

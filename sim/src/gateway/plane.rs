@@ -19,7 +19,12 @@ pub(crate) struct Endpoint {
     pub(crate) uid: String,
     /// The tag of the pod's image.
     pub(crate) version: String,
+    /// The labels of the pod.
+    pub(crate) labels: BTreeMap<String, String>,
 }
+
+/// The subsets of a Service, each with the labels of its pods.
+pub(crate) type Subsets = BTreeMap<String, BTreeMap<String, String>>;
 
 /// How a gateway treats sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +43,8 @@ pub(super) struct Plane {
     pub(super) routes: BTreeMap<RouteName, Arc<Table>>,
     /// The ready endpoints of each Service that exists.
     pub(super) endpoints: BTreeMap<Place, Vec<Endpoint>>,
+    /// The Service and its subsets of each DestinationRule.
+    pub(super) subsets: BTreeMap<Place, (Place, Subsets)>,
     /// Uids of pods that accept no connections any more.
     pub(super) closed: BTreeSet<String>,
 }
@@ -68,7 +75,7 @@ impl Plane {
             answer,
             mirrored: copies
                 .iter()
-                .filter_map(|service| self.reach(service, rng).ok())
+                .filter_map(|service| self.reach(service, None, rng).ok())
                 .collect(),
             cookies,
         }
@@ -79,7 +86,7 @@ impl Plane {
         let service = service_of(&request.host, "").filter(|_| request.gateway.is_none());
         Outcome {
             rule: None,
-            answer: service.map_or(Err(Lost::NoRoute), |service| self.reach(&service, rng)),
+            answer: service.map_or(Err(Lost::NoRoute), |service| self.reach(&service, None, rng)),
             mirrored: Vec::new(),
             cookies: Vec::new(),
         }
@@ -116,17 +123,76 @@ impl Plane {
             left = left.saturating_sub(to.weight);
             is_it
         });
-        let service = chosen.and_then(|to| to.service.as_ref());
-        let answer = service.map_or(Err(Lost::NoService), |service| self.reach(service, rng));
+        let answer = chosen.map_or(Err(Lost::NoService), |to| match &to.service {
+            Some(service) => self.reach(service, to.subset.as_deref(), rng),
+            None => Err(Lost::NoService),
+        });
         let cookies = chosen.map(|to| to.cookies.clone()).filter(|_| answer.is_ok());
         (answer, cookies.unwrap_or_default())
     }
 
-    /// Chooses a pod of a Service.
-    fn reach(&self, service: &Place, rng: &mut fastrand::Rng) -> Result<Reached, Lost> {
-        let endpoints = self.endpoints.get(service).ok_or(Lost::NoService)?;
+    /// Chooses a pod of a Service, or of a subset of it.
+    fn reach(&self, service: &Place, subset: Option<&str>, rng: &mut fastrand::Rng) -> Result<Reached, Lost> {
+        let endpoints = self.pods(service, subset)?;
         let endpoint = rng.choice(endpoints).ok_or(Lost::NoEndpoint)?;
         self.connect(service, endpoint)
+    }
+
+    /// The pods of a Service, or of a subset of it, which a DestinationRule has to declare.
+    fn pods(&self, service: &Place, subset: Option<&str>) -> Result<Vec<&Endpoint>, Lost> {
+        let all = self.endpoints.get(service).ok_or(Lost::NoService)?;
+        let Some(subset) = subset else {
+            return Ok(all.iter().collect());
+        };
+        let mut rules = self.subsets.values().filter(|(of, _)| of == service);
+        let labels = rules
+            .find_map(|(_, subsets)| subsets.get(subset))
+            .ok_or(Lost::NoService)?;
+        let has = |endpoint: &&Endpoint| {
+            labels
+                .iter()
+                .all(|(name, value)| endpoint.labels.get(name) == Some(value))
+        };
+        Ok(all.iter().filter(has).collect())
+    }
+
+    /// How requests like this one end, without a session: outcomes, each with its part of the requests, from 0 to 1.
+    pub(super) fn outcomes(&self, request: &Request) -> Vec<(f64, Result<Reached, Lost>)> {
+        let routes = self.routes.iter().map(|(name, table)| (name, &**table));
+        let Some((_, _, rule)) = find(routes, request) else {
+            let service = service_of(&request.host, "").filter(|_| request.gateway.is_none());
+            return service.map_or_else(
+                || vec![(1.0, Err(Lost::NoRoute))],
+                |service| self.spread(1.0, &service, None),
+            );
+        };
+        let total = f64::from(rule.total());
+        let weighted = rule.destinations.iter().filter(|to| to.weight > 0);
+        let parts = weighted.flat_map(|to| {
+            let part = f64::from(to.weight) / total;
+            match &to.service {
+                Some(service) => self.spread(part, service, to.subset.as_deref()),
+                None => vec![(part, Err(Lost::NoService))],
+            }
+        });
+        let outcomes: Vec<_> = parts.collect();
+        if outcomes.is_empty() {
+            return vec![(1.0, Err(Lost::NoService))];
+        }
+        outcomes
+    }
+
+    /// A part of the requests, spread over the pods of a Service or of a subset.
+    fn spread(&self, part: f64, service: &Place, subset: Option<&str>) -> Vec<(f64, Result<Reached, Lost>)> {
+        let pods = match self.pods(service, subset) {
+            Ok(pods) if pods.is_empty() => return vec![(part, Err(Lost::NoEndpoint))],
+            Ok(pods) => pods,
+            Err(lost) => return vec![(part, Err(lost))],
+        };
+        let each = part / f64::from(u32::try_from(pods.len()).unwrap_or(u32::MAX));
+        pods.into_iter()
+            .map(|endpoint| (each, self.connect(service, endpoint)))
+            .collect()
     }
 
     fn connect(&self, service: &Place, endpoint: &Endpoint) -> Result<Reached, Lost> {

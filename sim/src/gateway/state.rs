@@ -8,8 +8,8 @@ use super::{
     Settings,
     counts::{Counts, Fact},
     load::{Load, Running, Ways},
-    plane::{Endpoint, Plane},
-    request::{Outcome, Request},
+    plane::{Endpoint, Plane, Subsets},
+    request::{Lost, Outcome, Reached, Request},
     table::{RouteName, Table, find},
 };
 use crate::store::Place;
@@ -30,6 +30,8 @@ pub struct Enforced {
 pub(super) enum Change {
     Route(RouteName, Option<Arc<Table>>),
     Endpoints(Place, Option<Vec<Endpoint>>),
+    /// Of a DestinationRule.
+    Subsets(Place, Option<(Place, Subsets)>),
 }
 
 impl Change {
@@ -37,7 +39,9 @@ impl Change {
     fn is_like(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Route(one, _), Self::Route(other, _)) => one == other,
-            (Self::Endpoints(one, _), Self::Endpoints(other, _)) => one == other,
+            (Self::Endpoints(one, _), Self::Endpoints(other, _)) | (Self::Subsets(one, _), Self::Subsets(other, _)) => {
+                one == other
+            }
             _ => false,
         }
     }
@@ -59,6 +63,8 @@ pub(super) struct State {
     /// Pods that accept no connections from then on.
     closing: Timeline<String>,
     planned: u64,
+    /// Number of changes that came into force.
+    pub(super) applied: u64,
     now: Timestamp,
     /// For single requests.
     rng: fastrand::Rng,
@@ -78,6 +84,7 @@ impl State {
             changes: Timeline::new(),
             closing: Timeline::new(),
             planned: 0,
+            applied: 0,
             now,
             rng: fastrand::Rng::with_seed(0),
         }
@@ -99,6 +106,7 @@ impl State {
             };
             // What was held back by a control plane that hung comes late.
             self.advance(first.0.max(self.now));
+            self.applied += 1;
             if let Some(uid) = self.closing.remove(&first) {
                 self.plane.closed.insert(uid);
             }
@@ -131,6 +139,12 @@ impl State {
                 let at = self.now;
                 self.enforced.push(Enforced { at, route, table });
             }
+            Change::Subsets(rule, subsets) => {
+                match subsets {
+                    Some(subsets) => self.plane.subsets.insert(rule, subsets),
+                    None => self.plane.subsets.remove(&rule),
+                };
+            }
             Change::Endpoints(service, endpoints) => {
                 match endpoints {
                     Some(endpoints) => self.plane.endpoints.insert(service, endpoints),
@@ -143,12 +157,12 @@ impl State {
         }
     }
 
-    /// Plans a change. Changes of the same thing keep their order, and a route follows all endpoints that were known before it, as
-    /// in the protocol of Envoy.
+    /// Plans a change. Changes of the same thing keep their order, and a route follows all endpoints and subsets that were known
+    /// before it, as in the protocol of Envoy.
     pub(super) fn plan(&mut self, change: Change, delay: Duration) {
         let is_route = matches!(change, Change::Route(..));
         let first = self.changes.iter().filter(|(_, planned)| match planned {
-            Change::Endpoints(..) if is_route => true,
+            Change::Endpoints(..) | Change::Subsets(..) if is_route => true,
             planned => planned.is_like(&change),
         });
         let last = first.map(|((at, _), _)| *at).max().unwrap_or(self.now);
@@ -192,6 +206,10 @@ impl State {
 
     pub(super) fn send(&mut self, request: &Request) -> Outcome {
         self.plane.lead(request, self.settings.sessions, &mut self.rng)
+    }
+
+    pub(super) fn outcomes(&self, request: &Request) -> Vec<(f64, Result<Reached, Lost>)> {
+        self.plane.outcomes(request)
     }
 
     pub(super) fn share(&self, request: &Request, service: &Place) -> f64 {

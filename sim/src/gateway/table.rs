@@ -53,6 +53,8 @@ pub struct Rule {
 pub struct Destination {
     /// The Service, or `None` if the reference cannot be followed.
     pub service: Option<Place>,
+    /// The subset of the Service, if it does not lead to all pods.
+    pub subset: Option<String>,
     /// Its weight.
     pub weight: u32,
     /// Cookies that its answers set.

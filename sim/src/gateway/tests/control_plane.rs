@@ -250,3 +250,42 @@ async fn a_deleted_route_leads_nowhere() {
     assert_eq!(world.answers(), "NoRoute");
     assert!(world.gateway().in_force(HTTP, &at("app")).is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_whose_listeners_do_not_allow_the_kind_refuses_a_route_that_others_serve() {
+    let world = world().await;
+    let listener = json!({"name": "http", "port": 80, "protocol": "HTTP"});
+    let edge = json!({"gatewayClassName": "test", "listeners": [listener]});
+    world.create("Gateway", "edge", edge).await;
+    let mut spec = route(json!([{"backendRefs": backends(&[("v1", 1)])}]));
+    spec["parentRefs"] = json!([{"name": "web"}, {"name": "edge"}]);
+    world.create("HTTPRoute", "app", spec).await;
+    pass(1000).await;
+    let mut limited = listener.clone();
+    limited["allowedRoutes"] = json!({"kinds": [{"kind": "GRPCRoute"}]});
+    world
+        .edit("Gateway", "edge", json!({"listeners": [limited.clone()]}))
+        .await;
+    pass(1000).await;
+    let reports = async || {
+        let route = world.get("HTTPRoute", "app").await;
+        let parents = route["status"]["parents"].as_array().unwrap().clone();
+        let accepted = parents.iter().map(|parent| condition(parent, "Accepted"));
+        let accepted = accepted.map(|accepted| accepted["reason"].as_str().unwrap().to_owned());
+        accepted.collect::<Vec<_>>()
+    };
+    let through = |gateway: &str| {
+        let outcome = world.gateway().send(&Request::through("default", gateway, HOST)).answer;
+        outcome.map(|reached| reached.version)
+    };
+    assert_eq!(reports().await, ["Accepted", "NotAllowedByListeners"]);
+    assert_eq!(
+        (through("web"), through("edge")),
+        (Ok("v1".to_owned()), Err(Lost::NoRoute))
+    );
+    limited["allowedRoutes"] = json!({"kinds": [{"kind": "HTTPRoute"}]});
+    world.edit("Gateway", "edge", json!({"listeners": [limited]})).await;
+    pass(1000).await;
+    assert_eq!(reports().await, ["Accepted", "Accepted"]);
+    assert_eq!(through("edge"), Ok("v1".to_owned()));
+}

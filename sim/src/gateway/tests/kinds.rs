@@ -185,3 +185,41 @@ async fn a_virtual_service_is_refused_as_istio_does() {
     assert_eq!(world.patch("VirtualService", "app", patch).await.unwrap_err().0, 400);
     world.delete("VirtualService", "app").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_subset_has_the_pods_with_its_labels_and_needs_a_destination_rule() {
+    let world = world().await;
+    let both = json!({"selector": {"part": "app"}, "ports": [{"port": 80}]});
+    for version in ["v1", "v2"] {
+        let labels = json!({"template": {"metadata": {"labels": {"part": "app", "version": version}}}});
+        world.edit("Deployment", version, labels).await;
+    }
+    world.create("Service", "both", both).await;
+    let to = |subset: &str, weight: u32| json!({"destination": {"host": "both", "subset": subset}, "weight": weight});
+    let spec = virtual_service(json!([{"route": [to("one", 75), to("two", 25)]}]));
+    world.create("VirtualService", "app", spec).await;
+    pass(30_000).await;
+    let parts = |of: &str| {
+        let outcomes = world.gateway().outcomes(&request()).into_iter();
+        let named = outcomes.map(|(part, answer)| match answer {
+            Ok(reached) => (part, reached.version),
+            Err(lost) => (part, format!("{lost:?}")),
+        });
+        named.filter(|(_, name)| name == of).map(|(part, _)| part).sum::<f64>()
+    };
+    assert_eq!((parts("NoService"), parts("v1"), parts("v2")), (1.0, 0.0, 0.0));
+    let subset = |name: &str, version: &str| json!({"name": name, "labels": {"version": version}});
+    let subsets = json!([subset("one", "v1"), subset("two", "v2")]);
+    let rule = json!({"host": "both", "subsets": subsets});
+    world.create("DestinationRule", "app", rule).await;
+    pass(1000).await;
+    assert_eq!((parts("NoService"), parts("v1"), parts("v2")), (0.0, 0.75, 0.25));
+    world
+        .edit("DestinationRule", "app", json!({"subsets": [subset("one", "v1")]}))
+        .await;
+    pass(1000).await;
+    assert_eq!((parts("NoService"), parts("v1"), parts("v2")), (0.25, 0.75, 0.0));
+    world.delete("VirtualService", "app").await;
+    pass(1000).await;
+    assert_eq!(parts("NoRoute"), 1.0);
+}

@@ -16,7 +16,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use super::{Gateway, Outcome, Request, Settings};
+use super::{Gateway, Lost, Outcome, Request, Settings};
 use crate::{cluster::Options, controllers::Behaviour, stack::Stack, store::Place};
 
 const HTTP: &str = "httproutes.gateway.networking.k8s.io";
