@@ -45,17 +45,14 @@ pub fn served_in_part(kind: RouteKind, route: &Value) -> Option<String> {
     if kind == RouteKind::Virtual {
         return None;
     }
-    let generation = generation(route);
     let parents = named_parents(route);
     let is_true = |parent: &Value, name: &str| condition(parent, name).is_some_and(|is| is["status"] == "True");
     let serves = |parent: &&Value| CONDITIONS.iter().all(|name| is_true(parent, name));
     if !parents.iter().any(serves) {
         return None;
     }
-    let mut seen = parents
-        .iter()
-        .filter(|parent| unseen(parent, "Accepted", generation).is_none());
-    let refused = seen.find_map(|parent| refused(parent, "Accepted"));
+    // One that has refused an earlier generation may not have seen this one yet: each share is another.
+    let refused = parents.iter().find_map(|parent| refused(parent, "Accepted"));
     refused.or_else(|| silent(route, &parents))
 }
 
