@@ -76,7 +76,7 @@ pub(super) fn look(step: &Step<'_>) -> Upkeep {
     if writes.is_empty() {
         return Upkeep::Fine(next);
     }
-    write(writes)
+    moving::last(step, (frame, seen), writes)
 }
 
 fn blocked(step: &Step<'_>, Problem { reason, message }: Problem, next: Option<Timestamp>) -> Upkeep {

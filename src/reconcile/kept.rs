@@ -55,6 +55,7 @@ pub(super) async fn read(
         live: true,
         generation: kanary.generation,
         since: now,
+        gone: now,
         objects,
     };
     Ok(read.after(former))

@@ -16,6 +16,9 @@ pub struct KeptSeen {
     pub generation: i64,
     /// Since when all of them are known to say the same. Proxies may need some time to follow.
     pub since: Timestamp,
+    /// When one of them was last seen to be gone, or when they were read for the first time. Proxies may follow a route that is gone for
+    /// a while.
+    pub gone: Timestamp,
     /// What was found, by kind and name: `Service/shop`.
     pub objects: BTreeMap<String, KeptFound>,
 }
@@ -26,7 +29,18 @@ impl KeptSeen {
     pub fn after(self, former: Option<&Self>) -> Self {
         let same = former.filter(|former| says(&former.objects) == says(&self.objects));
         let since = same.map_or(self.since, |former| former.since);
-        Self { since, ..self }
+        let gone = former
+            .filter(|former| former.are_in(&self))
+            .map_or(self.at, |former| former.gone);
+        Self { since, gone, ..self }
+    }
+
+    /// Whether all that were there are still there.
+    fn are_in(&self, later: &Self) -> bool {
+        let is_there =
+            |objects: &BTreeMap<String, KeptFound>, key: &String| matches!(objects.get(key), Some(KeptFound::There(_)));
+        let mut known = self.objects.keys().filter(|key| is_there(&self.objects, key));
+        known.all(|key| is_there(&later.objects, key))
     }
 }
 

@@ -97,6 +97,21 @@ pub(super) fn next(
     }
 }
 
+/// The last step: what leads to more pods than before does so once no proxy follows the route that is gone.
+pub(super) fn last(step: &Step<'_>, (frame, seen): (&Frame, &KeptSeen), writes: Vec<Keep>) -> Upkeep {
+    let changes_last = |keep: &Keep| {
+        let mut kept = frame.kept.iter().filter(|kept| kept.changes_last);
+        keep.what == KeepWhat::Patch && kept.any(|kept| kept.key() == keep.key())
+    };
+    let (last, first): (Vec<_>, Vec<_>) = writes.into_iter().partition(changes_last);
+    let outdated = seen.gone.checked_add(step.seen.route_settling).ok();
+    match outdated.filter(|outdated| *outdated > step.now) {
+        wake if wake.is_some() && first.is_empty() => wait(wake),
+        Some(_) => write(first),
+        None => write(last.into_iter().chain(first).collect()),
+    }
+}
+
 /// Nothing begins meanwhile.
 fn wait(wake: Option<Timestamp>) -> Upkeep {
     Upkeep::First(Box::new(Decision {

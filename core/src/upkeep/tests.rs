@@ -52,6 +52,7 @@ fn seen(objects: BTreeMap<String, Value>, live: bool) -> Observation {
             live,
             generation: 1,
             since: now(),
+            gone: now(),
             objects: objects.collect(),
         }),
         ..Observation::default()

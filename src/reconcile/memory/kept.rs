@@ -26,9 +26,11 @@ impl Memory {
     pub fn kept_written(&self, key: &Key, object: String, found: Option<Value>, now: Timestamp) {
         if let Some(kept) = self.lock().get_mut(key).and_then(|known| known.kept.as_mut()) {
             kept.since = now;
-            match found {
-                Some(found) => drop(kept.objects.insert(object, KeptFound::There(Arc::new(found)))),
-                None => drop(kept.objects.remove(&object)),
+            if let Some(found) = found {
+                kept.objects.insert(object, KeptFound::There(Arc::new(found)));
+            } else {
+                kept.gone = now;
+                kept.objects.remove(&object);
             }
         }
     }

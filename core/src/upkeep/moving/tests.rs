@@ -57,6 +57,7 @@ fn seen(second: i64, from: &ParsedKanary, to: &ParsedKanary, both: bool) -> Obse
             live: true,
             generation: 1,
             since: at(0),
+            gone: at(0),
             objects,
         }),
         route_settling: std::time::Duration::from_secs(3),
@@ -227,12 +228,13 @@ fn the_service_leads_to_both_only_once_no_http_route_leads_to_it() {
     let mut both = seen(3, &gateway, &istio, true);
     change(&mut both, "HTTPRoute/hello", accept);
     assert_eq!(writes(&istio, &both, 3), one("HTTPRoute/hello", KeepWhat::Delete));
-    both.kept
-        .as_mut()
-        .unwrap()
-        .objects
-        .insert("HTTPRoute/hello".to_owned(), KeptFound::Missing);
-    assert_eq!(writes(&istio, &both, 3), one("Service/hello", KeepWhat::Patch));
+    let kept = both.kept.as_mut().unwrap();
+    kept.objects.insert("HTTPRoute/hello".to_owned(), KeptFound::Missing);
+    // Proxies may follow it for a while, and then the Service must not lead them to the secondary.
+    kept.gone = at(2);
+    let waits = decide(&istio, &both, at(3));
+    assert_eq!((waits.actions, waits.wake), (Vec::new(), Some(at(5))));
+    assert_eq!(writes(&istio, &both, 5), one("Service/hello", KeepWhat::Patch));
 }
 
 #[test]
@@ -330,5 +332,7 @@ fn objects_say_the_same_since_their_last_change() {
     assert_eq!(read(5).after(Some(&former)).since, at(1));
     let mut gone = read(5);
     gone.objects.insert("Gateway/hello".to_owned(), KeptFound::Missing);
-    assert_eq!(gone.after(Some(&former)).since, at(5));
+    let (gone, stays) = (gone.after(Some(&former)), read(9).after(Some(&former)));
+    assert_eq!((gone.since, gone.gone, stays.gone), (at(5), at(5), at(0)));
+    assert_eq!(read(5).after(None).gone, at(5));
 }
