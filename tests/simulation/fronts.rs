@@ -6,8 +6,11 @@ mod case;
 mod judge;
 mod last;
 mod matrix;
+mod moves;
 mod mutants;
+mod requests;
 mod shares;
+mod way;
 
 use std::{
     fmt::Write,
@@ -51,20 +54,24 @@ const SETTLING: Duration = Duration::from_secs(1);
 /// Controllers look at some objects only so often.
 const LOOKS_AGAIN: Duration = Duration::from_mins(6);
 
-/// The kind of the objects of a seed, or both.
+/// The kind of the objects of a seed, or both kinds.
 #[derive(Clone, Copy)]
 enum Sorts {
     Both,
     Only(Sort),
+    /// Applications that their users move.
+    Moving,
 }
 
 impl Sorts {
-    fn any(self, rng: &mut fastrand::Rng) -> Sort {
-        match self {
+    fn any(self, rng: &mut fastrand::Rng, index: usize) -> Front {
+        let sort = match self {
+            Self::Moving => return Front::moving(rng, index),
             Self::Only(sort) => sort,
             Self::Both if rng.bool() => Sort::App,
             Self::Both => Sort::Tracks,
-        }
+        };
+        Front::new(rng, index, sort)
     }
 }
 
@@ -188,6 +195,8 @@ fn watched(seed: u64) -> (World, Shared, Arc<Mutex<History>>) {
     world.heard = Heard::new();
     judge.lock().unwrap().heard = world.heard.clone();
     world.stack.gateway.install_istio().unwrap();
+    world.stack.gateway.install_gateway_api().unwrap();
+    judge.lock().unwrap().gateway = Some(world.stack.gateway.clone());
     measure(&world);
     (world, judge, history)
 }
@@ -195,10 +204,7 @@ fn watched(seed: u64) -> (World, Shared, Arc<Mutex<History>>) {
 /// Runs a seed and returns what went wrong.
 async fn storm(seed: u64, sorts: Sorts, wrong: &Wrong) -> Vec<String> {
     let mut rng = fastrand::Rng::with_seed(seed);
-    let fronts = (0..FRONTS).map(|index| {
-        let sort = sorts.any(&mut rng);
-        Front::new(&mut rng, index, sort)
-    });
+    let fronts = (0..FRONTS).map(|index| sorts.any(&mut rng, index));
     let fronts: Vec<_> = fronts.collect();
     let (world, judge, history) = watched(seed);
     let (world, mut users) = (Arc::new(world), JoinSet::new());

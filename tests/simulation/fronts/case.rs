@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use super::way::{self, Gate, Way};
 use crate::world::World;
 
 /// A kind of front end.
@@ -27,6 +28,10 @@ pub(super) enum Deed {
     Scale(u8),
     /// Changes an object that it owns.
     Edit(&'static str, String, Value),
+    /// Wants requests to come on another way.
+    Move(Way),
+    /// Makes a Gateway of Gateway API do this.
+    Gate(String, Gate),
     /// Deletes an object that it owns.
     Destroy(&'static str, String),
     Delete,
@@ -35,7 +40,7 @@ pub(super) enum Deed {
 /// Requests to the pods of this version fail.
 pub(super) const BAD: &str = "-bad";
 /// Nothing measures the pods of this version.
-const UNKNOWN: &str = "-unknown";
+pub(super) const UNKNOWN: &str = "-unknown";
 /// The pods of this version do not become ready.
 const NEVER_READY: &str = "-never-ready";
 
@@ -48,15 +53,17 @@ pub(super) struct Front {
     pub(super) name: String,
     pub(super) sort: Sort,
     /// The first version.
-    first: String,
-    created: Duration,
+    pub(super) first: String,
+    pub(super) created: Duration,
     pub(super) deeds: Vec<(Duration, Deed)>,
     /// Seconds for which each version is judged, or for which an application has each share.
     pub(super) seconds: u32,
     /// Whether an object of somebody else has the name of one that it would own.
     pub(super) is_foreign: bool,
+    /// The first way on which requests come, for an application that its user moves.
+    pub(super) way: Option<Way>,
     /// Whether pods are measured. Without that, only those that are not ready are bad.
-    is_measured: bool,
+    pub(super) is_measured: bool,
     /// How it may end.
     pub(super) ends: Vec<&'static str>,
 }
@@ -82,6 +89,7 @@ impl Front {
             deeds: Vec::new(),
             seconds: rng.u32(2..=6),
             is_foreign: rng.u8(..10) == 0,
+            way: None,
             is_measured: sort == Sort::App || rng.u8(..3) > 0,
             ends: vec!["DeploymentUpdated"],
         };
@@ -93,12 +101,7 @@ impl Front {
         for version in 2..=rng.u8(2..=4) {
             front.tries(rng, version);
         }
-        let last = front.last();
-        front.ends = match last.as_str() {
-            image if image.ends_with(UNKNOWN) => vec!["Running"],
-            image if is_bad(image) => vec!["Failed"],
-            _ => vec!["DeploymentUpdated"],
-        };
+        front.ends = vec![front.end()];
         // A run whose target is deleted may fail for that.
         let is_of_target = |deed: &Deed| matches!(deed, Deed::Destroy("Deployment", _));
         if sort == Sort::App && front.deeds.iter().any(|(_, deed)| is_of_target(deed)) {
@@ -124,8 +127,18 @@ impl Front {
             deeds: vec![wait.clone(), (Duration::from_secs(1), second), wait],
             seconds: 3,
             is_foreign: false,
+            way: None,
             is_measured: true,
             ends: vec![end],
+        }
+    }
+
+    /// How the run of the last version has to end.
+    pub(super) fn end(&self) -> &'static str {
+        match self.last().as_str() {
+            image if image.ends_with(UNKNOWN) => "Running",
+            image if is_bad(image) => "Failed",
+            _ => "DeploymentUpdated",
         }
     }
 
@@ -198,6 +211,15 @@ impl Front {
         versions.next_back().unwrap_or(&self.first).clone()
     }
 
+    /// The last way on which its user wants requests.
+    pub(super) fn last_way(&self) -> Way {
+        let mut ways = self.deeds.iter().filter_map(|(_, deed)| match deed {
+            Deed::Move(way) => Some(*way),
+            _ => None,
+        });
+        ways.next_back().or(self.way).unwrap_or(Way::Istio)
+    }
+
     /// A merge patch with this version.
     fn version(&self, image: &str) -> Value {
         match self.sort {
@@ -219,6 +241,9 @@ impl Front {
             Sort::Tracks => self.tracks(),
         };
         manifest["metadata"] = json!({"name": self.name});
+        if let Some(way) = self.way {
+            crate::case::merge(&mut manifest, &json!({"spec": way.spec(&self.name)}));
+        }
         crate::case::merge(&mut manifest, &self.version(&self.first));
         manifest
     }
@@ -257,16 +282,21 @@ impl Front {
     }
 }
 
-fn scales(rng: &mut fastrand::Rng) -> Deed {
+pub(super) fn scales(rng: &mut fastrand::Rng) -> Deed {
     Deed::Scale(rng.u8(1..=3))
 }
 
-fn millis(rng: &mut fastrand::Rng, range: std::ops::Range<u64>) -> Duration {
+pub(super) fn millis(rng: &mut fastrand::Rng, range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(rng.u64(range))
 }
 
 /// What its user does.
 pub(super) async fn live(world: Arc<World>, front: Front) {
+    if front.way.is_some() {
+        for gate in way::gates(&front.name) {
+            way::set(&world, &gate, Gate::Open).await;
+        }
+    }
     if front.is_foreign {
         world.create(&front.theirs()).await;
     }
@@ -282,6 +312,8 @@ async fn does(world: &World, front: &Front, deed: &Deed) {
     let (kind, name) = (front.kind(), &front.name);
     match deed {
         Deed::Version(image) => drop(world.patch(kind, name, &front.version(image)).await),
+        Deed::Move(way) => drop(world.patch(kind, name, &json!({"spec": way.spec(name)})).await),
+        Deed::Gate(gate, does) => way::set(world, gate, *does).await,
         Deed::Scale(pods) => drop(world.patch(kind, name, &front.number(*pods)).await),
         Deed::Edit(kind, name, patch) => drop(world.patch(kind, name, patch).await),
         Deed::Destroy(kind, name) => {

@@ -9,14 +9,15 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use kanary_core::{
     api::{KanaryStatus, names::IS_KANARY},
-    status::{SUCCEEDED, find, is_true},
+    status::{FAILED, SUCCEEDED, find, is_true},
 };
-use kanary_sim::cluster::Event;
+use kanary_sim::{cluster::Event, gateway::Gateway};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
     case::{Front, Sort, is_bad},
+    requests::{Facts, Requests},
     shares::Shares,
 };
 use crate::{
@@ -37,6 +38,7 @@ pub(super) struct Judge {
     pub(super) fronts: BTreeMap<String, Watched>,
     /// The queries of the controllers.
     pub(super) heard: Heard,
+    pub(super) gateway: Option<Gateway>,
     /// Number of changes by controllers.
     pub(super) writes: u64,
     pub(super) violations: Vec<String>,
@@ -62,6 +64,8 @@ pub(super) struct Watched {
     is_edited: bool,
     canary: Canary,
     pub(super) shares: Shares,
+    /// Of an application that its user moves.
+    pub(super) requests: Option<Requests>,
 }
 
 /// The canary of the present version.
@@ -140,6 +144,10 @@ impl Judge {
             is_edited: false,
             canary: Canary::default(),
             shares: Shares::default(),
+            requests: front.way.map(|way| {
+                let gateway = self.gateway.clone().expect("a cluster with a gateway");
+                Requests::new(&front.name, gateway, way)
+            }),
             front: front.clone(),
         };
         self.fronts.insert(front.name, watched);
@@ -157,12 +165,15 @@ impl Judge {
         self.writes += u64::from(ours);
         let name = object.meta.name.split('-').next().unwrap_or_default();
         let heard = self.heard.clone();
-        let Some(watched) = self.fronts.get_mut(name) else {
-            return;
-        };
-        let problem = watched.look(event, &object.json(), ours, &heard);
-        self.violations
-            .extend(problem.map(|what| format!("{} at {}: {what}", watched.front.name, event.at)));
+        for watched in self.fronts.values_mut() {
+            let mut problem = None;
+            if watched.front.name == name {
+                problem = watched.look(event, &object.json(), ours, &heard);
+            }
+            let problem = problem.or_else(|| watched.look_at_requests(event.at));
+            self.violations
+                .extend(problem.map(|what| format!("{} at {}: {what}", watched.front.name, event.at)));
+        }
     }
 }
 
@@ -180,11 +191,68 @@ impl Watched {
             problem = problem.or(self.look_at_target(event, object, ours));
         } else if &*event.resource == "deployments.apps" && object["metadata"]["name"] == self.front.canary() {
             problem = problem.or(self.look_at_canary(event, object, ours));
-        } else if event.resource.starts_with("virtualservices") && ours && event.change.new.is_some() {
-            let is_ready = self.canary.since.is_some();
-            problem = problem.or(self.shares.written(object, (event.at, self.front.seconds), is_ready));
+        } else if ["virtualservices", "httproutes"]
+            .iter()
+            .any(|kind| event.resource.starts_with(kind))
+        {
+            problem = problem.or(self.look_at_route(event, object, ours));
+        } else if &*event.resource == "gateways.gateway.networking.k8s.io"
+            && let Some(requests) = &mut self.requests
+        {
+            let there = event.change.new.as_ref().map(|_| object);
+            requests.note_gate(text(&object["metadata"]["name"]), there, event.at);
         }
-        problem
+        let is_wide = &*event.resource == "services"
+            && object["metadata"]["name"] == *self.front.name
+            && object["spec"]["selector"]["service"].is_null();
+        let requests = self.requests.as_ref();
+        let requests = requests.filter(|_| is_wide && ours && event.change.new.is_some());
+        problem = problem.or_else(|| requests.and_then(Requests::widened));
+        problem.or_else(|| self.look_at_deletion(event, ours))
+    }
+
+    fn look_at_route(&mut self, event: &Event, route: &Value, ours: bool) -> Option<String> {
+        let mut problem = None;
+        if event.change.new.is_none() {
+            self.shares.forget(&event.resource);
+        } else if ours {
+            let is_ready = self.canary.since.is_some();
+            let when = (event.at, self.front.seconds);
+            problem = self.shares.written((&event.resource, route), when, is_ready);
+        }
+        let share = self.shares.present();
+        let is_http = event.resource.starts_with("httproutes");
+        let requests = self.requests.as_mut();
+        problem.or(requests.and_then(|requests| requests.note_share(share, is_http, event.at)))
+    }
+
+    /// Objects of a former spec go once they are out of use.
+    fn look_at_deletion(&self, event: &Event, ours: bool) -> Option<String> {
+        let requests = self.requests.as_ref()?;
+        (ours && event.change.new.is_none() && self.is_wanted())
+            .then(|| requests.deleted(&event.resource, event.at))
+            .flatten()
+    }
+
+    fn look_at_requests(&mut self, now: Timestamp) -> Option<String> {
+        let is_wanted = self.is_wanted();
+        let requests = self.requests.as_mut().filter(|_| is_wanted)?;
+        let images = self
+            .passed
+            .iter()
+            .map(|passed| &passed.image)
+            .chain([&self.front.first]);
+        requests.look(&Facts {
+            proven: images.filter_map(|image| Some(image.split_once(':')?.1)).collect(),
+            is_ready: !self.passed.is_empty(),
+            now,
+        })
+    }
+
+    /// Whether it exists and is not being deleted.
+    fn is_wanted(&self) -> bool {
+        let object = self.object.as_ref();
+        object.is_some_and(|object| object["metadata"]["deletionTimestamp"].is_null())
     }
 
     /// Every object that the controller writes belongs to the front end, except that it removes labels from pods of a canary.
@@ -211,6 +279,9 @@ impl Watched {
         self.versions.insert(version.clone());
         let was = former.map(|former| status_of(&former)).unwrap_or_default();
         let is = status_of(&object);
+        if let Some(requests) = &mut self.requests {
+            requests.note_spec(&object["spec"], is_true(&is, FAILED), event.at);
+        }
         if was.run != is.run {
             self.shares.begin();
         }
@@ -220,7 +291,10 @@ impl Watched {
             return None;
         }
         let is_first = find(&is, SUCCEEDED).is_some_and(|passed| passed.reason == "TargetCreated");
-        let problem = if is_first && self.front.sort == Sort::App && self.passed.is_empty() {
+        let is_first = is_first && self.front.sort == Sort::App && self.passed.is_empty();
+        // An image that passed before needs no other proof.
+        let is_same = self.requests.is_some() && self.released() == Some(version.as_str());
+        let problem = if is_first || is_same {
             None
         } else {
             self.unproven(&version, event.at, heard)
@@ -245,6 +319,13 @@ impl Watched {
         }
         if self.front.sort == Sort::Tracks {
             return None;
+        }
+        let unserved = self
+            .requests
+            .as_ref()
+            .and_then(|requests| requests.unserved_by(LAG, at));
+        if let Some(why) = unserved {
+            return Some(format!("{version} passes, and {why}"));
         }
         let since = match self.shares.proven(at, needed - SECOND) {
             Ok(since) => since,
@@ -295,12 +376,8 @@ impl Watched {
             return Some(format!("the canary gets {image}, which its user never wanted"));
         }
         let leaves = there.is_none_or(|canary| canary["spec"]["replicas"] == 0);
-        let is_wanted = self
-            .object
-            .as_ref()
-            .is_some_and(|object| object["metadata"]["deletionTimestamp"].is_null());
         let share = self.shares.present();
-        (self.front.sort == Sort::App && leaves && is_wanted && share > 0)
+        (self.front.sort == Sort::App && leaves && self.is_wanted() && share > 0)
             .then(|| format!("the canary is removed while it gets {share}% of the requests"))
     }
 

@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use super::{
     case::{Front, Sort},
     judge::{Judge, Watched},
+    requests::Requests,
+    way::Way,
 };
 use crate::{
     history::image,
@@ -64,8 +66,11 @@ impl Watched {
         } else if end != "Errored" {
             wrongs.extend(self.of_targets(world, end));
             if front.sort == Sort::App {
-                wrongs.extend(of_app(world, front, end));
+                let way = front.last_way();
+                wrongs.extend(of_app(world, front, end, way));
+                wrongs.extend(left(world, front, end, way));
             }
+            wrongs.extend(self.requests.as_ref().and_then(Requests::last));
         }
         wrongs
     }
@@ -115,7 +120,7 @@ impl Watched {
 }
 
 /// The objects that lead to an application.
-fn of_app(world: &World, front: &Front, end: &str) -> Vec<String> {
+fn of_app(world: &World, front: &Front, end: &str, way: Way) -> Vec<String> {
     let name = &front.name;
     let field = |resource: &str, pointer: &str| {
         let object = object(world, resource, name)?;
@@ -126,17 +131,61 @@ fn of_app(world: &World, front: &Front, end: &str) -> Vec<String> {
         let is = json!(field(resource, pointer));
         wrongs.extend(differs(&format!("{pointer} of {resource}"), &is, &wanted));
     };
+    let spec = front.way.map_or(json!({"hosts": ["*"]}), |_| way.spec(name));
+    let hosts = if way == Way::Mesh {
+        json!([name])
+    } else {
+        spec["hosts"].clone()
+    };
+    if way.is_of_gateway_api() {
+        check(
+            "services",
+            "/spec/selector",
+            json!({"app": name, "owner": "canaryop", "service": "primary"}),
+        );
+        check("httproutes.gateway.networking.k8s.io", "/spec/hostnames", hosts);
+        if end != "Running" {
+            let to = json!([{"group": "", "kind": "Service", "name": name, "port": 8088, "weight": 1}]);
+            check("httproutes.gateway.networking.k8s.io", "/spec/rules/0/backendRefs", to);
+        }
+        return wrongs;
+    }
     check("services", "/spec/selector", json!({"app": name, "owner": "canaryop"}));
-    check("virtualservices.networking.istio.io", "/spec/hosts", json!(["*"]));
+    check("virtualservices.networking.istio.io", "/spec/hosts", hosts);
     check("destinationrules.networking.istio.io", "/spec/host", json!(name));
-    let selector = json!({"istio": "ingressgateway"});
-    check("gateways.networking.istio.io", "/spec/selector", selector);
+    let gateway = if way == Way::Mesh { "mesh" } else { name };
+    check(
+        "virtualservices.networking.istio.io",
+        "/spec/gateways",
+        json!([gateway]),
+    );
+    if way == Way::Istio {
+        let selector = json!({"istio": "ingressgateway"});
+        check("gateways.networking.istio.io", "/spec/selector", selector);
+    }
     if end != "Running" {
         let to = json!({"host": name, "subset": "primary", "port": {"number": 8088}});
         let all = json!([{"destination": to, "weight": 100}]);
         check("virtualservices.networking.istio.io", "/spec/http/0/route", all);
     }
     wrongs
+}
+
+/// Objects of former ways and of runs that are left.
+fn left(world: &World, front: &Front, end: &str, way: Way) -> Vec<String> {
+    let (name, secondary) = (&front.name, front.canary());
+    let unwanted = [
+        ("httproutes.gateway.networking.k8s.io", name, !way.is_of_gateway_api()),
+        ("virtualservices.networking.istio.io", name, way.is_of_gateway_api()),
+        ("destinationrules.networking.istio.io", name, way.is_of_gateway_api()),
+        ("gateways.networking.istio.io", name, way != Way::Istio),
+        ("services", &secondary, end != "Running"),
+    ];
+    let left = unwanted
+        .into_iter()
+        .filter(|(resource, name, is_unwanted)| *is_unwanted && object(world, resource, name).is_some());
+    left.map(|(resource, name, _)| format!("{resource} {name} is left"))
+        .collect()
 }
 
 impl Judge {

@@ -17,15 +17,16 @@ use crate::{panics::caught, run::in_virtual_time, world::Wrong};
 
 /// Upper bound for the number of writes of two runs.
 const WRITES: u64 = 80;
+/// The same for four runs, two of which move.
+const WRITES_OF_MOVES: u64 = 250;
 
-/// Runs two versions while the controller dies at a write. Returns whether it died before the end, and what went wrong.
-async fn dying(front: Front, nth: u64, moment: Moment) -> (bool, Vec<String>) {
+/// Lets a front end live while the controller dies at a write. Returns whether it died before the end, and what went wrong.
+async fn dying(front: Front, wrong: &Wrong, (nth, moment): (u64, Moment)) -> (bool, Vec<String>) {
     let (world, judge, history) = watched(nth);
     let (world, mut users) = (Arc::new(world), JoinSet::new());
     judge.lock().unwrap().watch(front.clone());
     users.spawn(super::live(world.clone(), front));
-    let wrong = Wrong::default();
-    let mut replicas = Replicas::of(&world, &wrong, fastrand::Rng::with_seed(nth), NetworkFaults::default());
+    let mut replicas = Replicas::of(&world, wrong, fastrand::Rng::with_seed(nth), NetworkFaults::default());
     replicas.start(0);
     let link = replicas.running[0].link.clone();
     link.crash_at(nth, moment);
@@ -39,14 +40,23 @@ async fn dying(front: Front, nth: u64, moment: Moment) -> (bool, Vec<String>) {
     (died, told(&world, &judge, &history))
 }
 
+/// What goes wrong with one front end and a controller that nobody kills.
+pub(super) fn alone(front: &Front, wrong: &Wrong) -> Vec<String> {
+    let lives = in_virtual_time(0, dying(front.clone(), wrong, (u64::MAX, Moment::Before)));
+    lives.1
+}
+
 /// Kills the controller at every write, or at every third one.
 fn survives(sort: Sort, suffix: &str, every: usize) {
+    kill_at_each(&Front::of_two_versions(sort, suffix), WRITES, every);
+}
+
+fn kill_at_each(front: &Front, most: u64, every: usize) {
     let moments = [Moment::Before, Moment::After, Moment::Meanwhile];
-    let writes = (1..=WRITES).step_by(every).zip(moments.into_iter().cycle());
-    let mut last = 0;
+    let writes = (1..=most).step_by(every).zip(moments.into_iter().cycle());
+    let (wrong, mut last) = (Wrong::default(), 0);
     for (nth, moment) in writes {
-        let front = Front::of_two_versions(sort, suffix);
-        let (died, wrongs) = caught(|| in_virtual_time(nth, dying(front, nth, moment)))
+        let (died, wrongs) = caught(|| in_virtual_time(nth, dying(front.clone(), &wrong, (nth, moment))))
             .unwrap_or_else(|panicked| (true, vec![panicked.to_string()]));
         assert!(wrongs.is_empty(), "killed at write {nth} ({moment:?}): {}", wrongs[0]);
         if !died {
@@ -54,10 +64,7 @@ fn survives(sort: Sort, suffix: &str, every: usize) {
         }
         last = nth;
     }
-    assert!(
-        (9..WRITES - 5).contains(&last),
-        "the last write is out of range: {last}"
-    );
+    assert!((9..most - 5).contains(&last), "the last write is out of range: {last}");
 }
 
 #[test]
@@ -78,4 +85,9 @@ fn a_good_template_of_tracks_survives_a_crash_at_every_write() {
 #[test]
 fn a_bad_template_of_tracks_survives_a_crash_at_every_write() {
     survives(Sort::Tracks, BAD, 1);
+}
+
+#[test]
+fn an_application_that_moves_survives_a_crash_at_every_thirteenth_write() {
+    kill_at_each(&Front::of_two_moves(), WRITES_OF_MOVES, 13);
 }

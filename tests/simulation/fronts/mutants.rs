@@ -20,10 +20,10 @@ use crate::{
 };
 
 /// Asserts that a mutant has a violation that contains one of `expected`.
-fn assert_caught(sort: Sort, wrong: &Wrong, expected: &[&str]) {
+fn assert_caught(sorts: Sorts, wrong: &Wrong, expected: &[&str]) {
     let mut others = Vec::new();
     let is_caught = (0..SEEDS * 3).any(|seed| {
-        let found = violations(seed, Sorts::Only(sort), wrong);
+        let found = violations(seed, sorts, wrong);
         let is_it = |violation: &String| expected.iter().any(|text| violation.contains(text));
         let caught = found.iter().any(is_it);
         others.extend(found.into_iter().filter(|violation| !is_it(violation)));
@@ -48,13 +48,17 @@ fn a_version_that_passes_without_data_is_caught() {
         });
         decide(&kanary, seen, now)
     };
-    assert_caught(Sort::App, &decides(wrong), &["passes, but must not"]);
-    assert_caught(Sort::Tracks, &decides(wrong), &["passes, but must not"]);
+    assert_caught(Sorts::Only(Sort::App), &decides(wrong), &["passes, but must not"]);
+    assert_caught(Sorts::Only(Sort::Tracks), &decides(wrong), &["passes, but must not"]);
 }
 
 #[test]
 fn a_target_that_is_written_before_the_verdict_is_stored_is_caught() {
-    assert_caught(Sort::App, &decides(side_effect_first), &["the target gets"]);
+    assert_caught(
+        Sorts::Only(Sort::App),
+        &decides(side_effect_first),
+        &["the target gets"],
+    );
 }
 
 #[test]
@@ -69,7 +73,7 @@ fn a_stable_deployment_that_gets_what_is_still_judged_is_caught() {
         }
         decide(&kanary, seen, now)
     };
-    assert_caught(Sort::Tracks, &decides(wrong), &["the target gets"]);
+    assert_caught(Sorts::Only(Sort::Tracks), &decides(wrong), &["the target gets"]);
 }
 
 #[test]
@@ -80,7 +84,7 @@ fn a_forgotten_delay_is_caught() {
         });
         decide(&kanary, seen, now)
     };
-    assert_caught(Sort::Tracks, &decides(wrong), &["was available for"]);
+    assert_caught(Sorts::Only(Sort::Tracks), &decides(wrong), &["was available for"]);
 }
 
 #[test]
@@ -91,7 +95,11 @@ fn an_edit_that_is_not_put_back_is_caught() {
         decision.actions.retain(|action| !is_edit(action));
         decision
     };
-    assert_caught(Sort::App, &decides(wrong), &["in the end: /spec", "the number of pods"]);
+    assert_caught(
+        Sorts::Only(Sort::App),
+        &decides(wrong),
+        &["in the end: /spec", "the number of pods"],
+    );
 }
 
 #[test]
@@ -107,7 +115,7 @@ fn an_object_of_somebody_else_that_is_taken_over_is_caught() {
         }
         decide(kanary, &seen, now)
     };
-    assert_caught(Sort::App, &decides(wrong), &["belongs to somebody else"]);
+    assert_caught(Sorts::Only(Sort::App), &decides(wrong), &["belongs to somebody else"]);
 }
 
 #[test]
@@ -119,7 +127,11 @@ fn a_failed_version_that_stays_in_the_canary_is_caught() {
         }
         decision
     };
-    assert_caught(Sort::Tracks, &decides(wrong), &["the version of the canary"]);
+    assert_caught(
+        Sorts::Only(Sort::Tracks),
+        &decides(wrong),
+        &["the version of the canary"],
+    );
 }
 
 #[test]
@@ -138,7 +150,7 @@ fn a_secondary_that_is_removed_while_it_gets_requests_is_caught() {
         decision
     };
     assert_caught(
-        Sort::App,
+        Sorts::Only(Sort::App),
         &decides(wrong),
         &["is removed while it gets", "/spec/http/0/route"],
     );

@@ -1,4 +1,6 @@
-//! The shares of the requests that the route of an application gives its secondary.
+//! The shares of the requests that the routes of an application give its secondary.
+
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -6,10 +8,11 @@ use serde_json::Value;
 /// Shares in percent. The first one above half is the last.
 const STEPS: [u64; 6] = [10, 20, 30, 40, 50, 60];
 
-/// What was written to a route during a run.
+/// What was written to routes during a run.
 #[derive(Default)]
 pub(super) struct Shares {
-    present: u64,
+    /// By the kind of the route.
+    present: BTreeMap<String, u64>,
     /// Since when the present share is written.
     since: Option<Timestamp>,
     /// Index of the highest step of the run.
@@ -18,8 +21,14 @@ pub(super) struct Shares {
 
 /// The share of the secondary in a route.
 fn share(route: &Value) -> u64 {
-    let backends = route["spec"]["http"][0]["route"].as_array().into_iter().flatten();
-    let mut secondary = backends.filter(|backend| backend["destination"]["subset"] == "secondary");
+    let spec = &route["spec"];
+    let backends = [&spec["http"][0]["route"], &spec["rules"][0]["backendRefs"]];
+    let backends = backends.into_iter().filter_map(Value::as_array).flatten();
+    let is_secondary = |backend: &&Value| {
+        let name = backend["name"].as_str().unwrap_or_default();
+        backend["destination"]["subset"] == "secondary" || name.ends_with("-secondary")
+    };
+    let mut secondary = backends.filter(is_secondary);
     secondary
         .next()
         .and_then(|backend| backend["weight"].as_u64())
@@ -32,16 +41,30 @@ impl Shares {
         self.reached = None;
     }
 
+    /// The share that is written.
     pub(super) fn present(&self) -> u64 {
-        self.present
+        self.present.values().sum()
+    }
+
+    /// A route is gone.
+    pub(super) fn forget(&mut self, kind: &str) {
+        self.present.remove(kind);
     }
 
     /// What is wrong about a route that a controller writes. `seconds` is how long each share lasts.
-    pub(super) fn written(&mut self, route: &Value, (at, seconds): (Timestamp, u32), is_ready: bool) -> Option<String> {
+    pub(super) fn written(
+        &mut self,
+        (kind, route): (&str, &Value),
+        (at, seconds): (Timestamp, u32),
+        is_ready: bool,
+    ) -> Option<String> {
         let share = share(route);
-        let former = std::mem::replace(&mut self.present, share);
+        let former = self.present.insert(kind.to_owned(), share).unwrap_or_default();
         if share == former {
             return None;
+        }
+        if share > 0 && self.present() > share {
+            return Some(format!("a share of {share}% while another route gives it one"));
         }
         let since = self.since.replace(at);
         if share == 0 {
@@ -71,8 +94,8 @@ impl Shares {
     pub(super) fn proven(&self, at: Timestamp, needed: SignedDuration) -> Result<Timestamp, String> {
         let lasted = self.since.map(|since| at.duration_since(since)).unwrap_or_default();
         match self.since {
-            Some(since) if STEPS.last() == Some(&self.present) && lasted >= needed => Ok(since),
-            _ => Err(format!("{}% for {lasted:#}", self.present)),
+            Some(since) if STEPS.last() == Some(&self.present()) && lasted >= needed => Ok(since),
+            _ => Err(format!("{}% for {lasted:#}", self.present())),
         }
     }
 }
