@@ -2,6 +2,7 @@
 
 mod disowned;
 mod gateway_api;
+mod moves;
 
 use serde_json::{Value, json};
 

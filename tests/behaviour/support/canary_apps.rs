@@ -1,11 +1,11 @@
 //! What a `CanaryApp` needs of its cluster.
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kanary_sim::gateway::definitions;
 use kube::{
     Api,
-    api::{DynamicObject, Patch, PatchParams},
+    api::{DynamicObject, ListParams, Patch, PatchParams},
     runtime::{
         WatchStreamExt,
         wait::{await_condition, conditions},
@@ -28,17 +28,29 @@ impl World {
         self.install(definitions::gateway_api()).await;
     }
 
-    /// Creates the Gateway `web`, which takes routes over until the result is dropped. Where no control plane of a gateway does that,
-    /// a task reports it in the status of routes.
+    /// Creates the Gateway `web`. The Gateways of the namespace take routes over until the result is dropped: where no control plane of
+    /// a gateway does that, a task reports it in the status of routes.
     pub(crate) async fn open_gateway(&self) -> Doorkeeper {
-        let listener = json!({"name": "http", "port": 80, "protocol": "HTTP"});
+        self.set_gateway("web", "HTTPRoute").await;
+        let is_needed = !matches!(self.plane.kind(), plane::Kind::Embedded(_));
+        let (routes, gateways) = (self.api(&HTTP_ROUTE), self.api(&GATEWAY));
+        Doorkeeper(is_needed.then(|| tokio::spawn(take_over(routes, gateways))))
+    }
+
+    /// Makes a Gateway admit routes of this kind alone, and creates it if it does not exist.
+    pub(crate) async fn set_gateway(&self, name: &str, admits: &str) {
+        let listener = json!({
+            "name": "http", "port": 80, "protocol": "HTTP", "allowedRoutes": {"kinds": [{"kind": admits}]},
+        });
         let spec = json!({"gatewayClassName": "test", "listeners": [listener]});
+        if self.find(&GATEWAY, name).await.is_some() {
+            self.patch(&GATEWAY, name, json!({"spec": spec})).await;
+            return;
+        }
         let gateway = json!({
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "web"}, "spec": spec,
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": name}, "spec": spec,
         });
         self.create(&GATEWAY, &gateway).await;
-        let is_needed = !matches!(self.plane.kind(), plane::Kind::Embedded(_));
-        Doorkeeper(is_needed.then(|| tokio::spawn(take_over(self.api(&HTTP_ROUTE)))))
     }
 
     async fn install(&self, definitions: Vec<Value>) {
@@ -57,7 +69,7 @@ impl World {
     }
 }
 
-/// Reports that a Gateway has taken routes over, until it is dropped.
+/// Reports which routes the Gateways of a namespace have taken over, until it is dropped.
 pub(crate) struct Doorkeeper(Option<JoinHandle<()>>);
 
 impl Drop for Doorkeeper {
@@ -66,28 +78,49 @@ impl Drop for Doorkeeper {
     }
 }
 
-async fn take_over(api: Api<DynamicObject>) {
-    let mut routes = std::pin::pin!(watcher(api.clone(), watcher::Config::default()).applied_objects());
-    while let Some(route) = routes.next().await {
-        let Ok(route) = route else { continue };
-        let generation = json!(route.metadata.generation);
-        let seen = route.data.pointer("/status/parents/0/conditions/0/observedGeneration");
-        if seen == Some(&generation) {
-            continue;
+async fn take_over(routes: Api<DynamicObject>, gateways: Api<DynamicObject>) {
+    let changes = |api: &Api<DynamicObject>| watcher(api.clone(), watcher::Config::default()).applied_objects();
+    let mut changes = std::pin::pin!(stream::select(changes(&routes), changes(&gateways)));
+    while changes.next().await.is_some() {
+        let all = (
+            routes.list(&ListParams::default()).await,
+            gateways.list(&ListParams::default()).await,
+        );
+        let (Ok(all), Ok(gateways)) = all else { continue };
+        for route in all {
+            report(&routes, &route, &gateways.items).await;
         }
-        let condition = |name: &str| {
-            json!({
-                "type": name, "status": "True", "reason": name, "message": "", "observedGeneration": generation,
-                "lastTransitionTime": "2026-01-01T00:00:00Z",
-            })
-        };
-        let parent = json!({
-            "parentRef": route.data.pointer("/spec/parentRefs/0"), "controllerName": "gateway.test/controller",
-            "conditions": [condition("Accepted"), condition("ResolvedRefs")],
-        });
-        let status = Patch::Merge(json!({"status": {"parents": [parent]}}));
-        let name = route.metadata.name.unwrap_or_default();
-        // A route that is gone needs none.
-        let _written = api.patch_status(&name, &PatchParams::default(), &status).await;
     }
+}
+
+/// Writes what Gateways say about a route into its status.
+async fn report(api: &Api<DynamicObject>, route: &DynamicObject, gateways: &[DynamicObject]) {
+    let generation = json!(route.metadata.generation);
+    let condition = |name: &str, status: &str| {
+        json!({
+            "type": name, "status": status, "reason": name, "message": "", "observedGeneration": generation,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    let named = route.data["spec"]["parentRefs"].as_array().into_iter().flatten();
+    let parents = named.filter_map(|parent| {
+        let name = parent["name"].as_str();
+        let gateway = gateways
+            .iter()
+            .find(|gateway| gateway.metadata.name.as_deref() == name)?;
+        let admits = &gateway.data["spec"]["listeners"][0]["allowedRoutes"]["kinds"][0]["kind"];
+        let accepted = if admits == "HTTPRoute" { "True" } else { "False" };
+        Some(json!({
+            "parentRef": parent, "controllerName": "gateway.test/controller",
+            "conditions": [condition("Accepted", accepted), condition("ResolvedRefs", "True")],
+        }))
+    });
+    let parents = json!(parents.collect::<Vec<_>>());
+    if route.data["status"]["parents"] == parents {
+        return;
+    }
+    let status = Patch::Merge(json!({"status": {"parents": parents}}));
+    let name = route.metadata.name.as_deref().unwrap_or_default();
+    // A route that is gone needs none.
+    let _written = api.patch_status(name, &PatchParams::default(), &status).await;
 }
