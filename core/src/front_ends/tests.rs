@@ -30,9 +30,10 @@ const NOT_OF_TRACKS: [&str; 4] = ["named.rs", "routing/", "services.rs", "valida
 const NOT_OF_APPS: [&str; 2] = ["reconcile/measure.rs", "template.rs"];
 
 /// The beginnings of other messages about what no front end asks for.
-const UNREACHED: [&str; 28] = [
+const UNREACHED: [&str; 30] = [
     ", or set allPodsQuery",
     "Service {name} is of type ExternalName",
+    "Service {} belongs to {owner}",
     "Service {name} selects pods of canaries",
     "a comparison leaves out what it does not find",
     "a scalar where a series per",
@@ -57,6 +58,7 @@ const UNREACHED: [&str; 28] = [
     "{name} does not exist and is not created, because",
     "{last} ({silence} in a row without data",
     "{why} ({good} at the deadline",
+    "{} belongs to {owner}",
     "{} is kept and {requests}, because",
     "{}: write exactly one of valueInRange",
 ];

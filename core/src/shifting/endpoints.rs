@@ -57,7 +57,7 @@ fn portless(step: &Step<'_>, port: &str) -> Problem {
     );
     let message = format!(
         "ready pods of the canary have no port named {port}, which is a targetPort of Service {own}, so they get no more requests: \
-         give a port of a container that name in spec.template, or change the targetPort in Service {service} and delete Service \
+         give a port of a container that name in the template, or change the targetPort in Service {service} and delete Service \
          {own}, which is made again"
     );
     Problem::new(Reason::PortMissing, message)
