@@ -66,11 +66,11 @@ fn cause(step: &Step<'_>) -> Option<(Reason, String)> {
     Some((reason, format!("{of_pod}{reason}: {}", cause.message)))
 }
 
-/// Why a canary has no pods, if its status cannot tell.
+/// Where to look for the reason that a canary has no pods, if its status does not have it.
 fn without_pods(step: &Step<'_>) -> Option<String> {
-    let kind = workload::of(step.spec.canary.kind);
-    let tells = kind.says_why_without_pods() || step.spec.scale.in_place().is_some() || !step.seen.pods.is_empty();
-    (!tells).then(|| kind.without_pods(&step.spec.canary))
+    let is_bare = step.spec.scale.in_place().is_none() && step.seen.pods.is_empty();
+    let canary = Some(&step.spec.canary).filter(|_| is_bare)?;
+    workload::of(canary.kind).without_pods(canary)
 }
 
 /// For a canary that did not become available in time: the cause, or its progress.
@@ -85,7 +85,7 @@ pub(super) fn why(step: &Step<'_>) -> String {
                 "it has no pod above ordinal {} any more: scale it up",
                 record.partition - 1
             ),
-            None => workload::of(step.spec.canary.kind).without_pods(&step.spec.canary),
+            None => without_pods(step).unwrap_or_else(|| "it has no pods".to_owned()),
         },
         1 if ready == 0 => "its pod is not ready".to_owned(),
         1 => "its pod is ready and not available yet".to_owned(),

@@ -93,17 +93,6 @@ impl Adapter for DaemonSet {
         })
     }
 
-    fn says_why_without_pods(&self) -> bool {
-        false
-    }
-
-    fn without_pods(&self, name: &WorkloadRef) -> String {
-        format!(
-            "it has no pods; its Events say why: kubectl get events --field-selector involvedObject.name={}",
-            name.name
-        )
-    }
-
     fn about_undo(&self) -> &'static str {
         ""
     }

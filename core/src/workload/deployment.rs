@@ -47,12 +47,8 @@ impl Adapter for Deployment {
         })
     }
 
-    fn says_why_without_pods(&self) -> bool {
-        true
-    }
-
-    fn without_pods(&self, _: &WorkloadRef) -> String {
-        "it has no pods".to_owned()
+    fn without_pods(&self, _: &WorkloadRef) -> Option<String> {
+        None
     }
 
     fn about_undo(&self) -> &'static str {

@@ -59,11 +59,13 @@ pub(crate) trait Adapter {
     /// Why a target that has the template does not roll out by itself.
     fn held_back(&self, name: &WorkloadRef, target: &Workload) -> Option<HeldBack>;
 
-    /// Whether its status says why its pods cannot be created.
-    fn says_why_without_pods(&self) -> bool;
-
-    /// Why a canary is not available that has no pods.
-    fn without_pods(&self, name: &WorkloadRef) -> String;
+    /// Where to look for the reason that a canary has no pods, if its status does not have it.
+    fn without_pods(&self, name: &WorkloadRef) -> Option<String> {
+        let name = &name.name;
+        Some(format!(
+            "it has no pods; its Events say why: kubectl get events --field-selector involvedObject.name={name}"
+        ))
+    }
 
     /// What a user has to know before an undo of the promotion.
     fn about_undo(&self) -> &'static str;
