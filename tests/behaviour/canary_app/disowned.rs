@@ -3,13 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{
-    PRIMARY, SECONDARY, app,
-    gateway_api::{behind_web, served_with_both, weight},
+    PRIMARY, SECONDARY,
+    gateway_api::{released_behind_web, served_with_both, weight},
     image, is_scraped, running, served, set, share,
 };
 use crate::support::{
     CANARY_APP, DEPLOYMENT, ENDPOINT_SLICE, Exporter, HTTP_ROUTE, Kind, POD, SERVICE, VIRTUAL_SERVICE, World, is_true,
-    merge, reason, version,
+    reason, version,
 };
 
 fn disowned() -> Value {
@@ -39,10 +39,7 @@ async fn the_primary_gets_the_share_back_while_the_service_of_the_secondary_does
     let world = served_with_both().await;
     let exporter = Exporter::start(&world).await;
     let _open = world.open_gateway().await;
-    let mut manifest = app(&world, "hello:v1");
-    merge(&mut manifest, json!({"spec": behind_web(&world)}));
-    world.create(&CANARY_APP, &manifest).await;
-    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    released_behind_web(&world).await;
     set(&world, json!({"image": "hello:v2"})).await;
     for (meddled, why) in [
         (json!({"spec": {"selector": {"app": "other"}}}), "TrafficLost"),
@@ -79,10 +76,7 @@ fn behind(slices: &[&Value]) -> Vec<String> {
 async fn a_pod_of_a_former_image_that_left_its_replica_set_gets_no_requests_of_the_next_one() {
     let world = served_with_both().await;
     let _open = world.open_gateway().await;
-    let mut manifest = app(&world, "hello:v1");
-    merge(&mut manifest, json!({"spec": behind_web(&world)}));
-    world.create(&CANARY_APP, &manifest).await;
-    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    released_behind_web(&world).await;
     set(&world, json!({"image": "hello:v2"})).await;
     let has_share = |route: &Value| weight(route) == 10;
     world.until(&HTTP_ROUTE, "hello", "v2 gets requests", has_share).await;
@@ -158,10 +152,7 @@ async fn an_http_route_that_loses_its_owner_in_mid_run_is_not_written_any_more()
     let world = served_with_both().await;
     let exporter = Exporter::start(&world).await;
     let _open = world.open_gateway().await;
-    let mut manifest = app(&world, "hello:v1");
-    merge(&mut manifest, json!({"spec": behind_web(&world)}));
-    world.create(&CANARY_APP, &manifest).await;
-    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    released_behind_web(&world).await;
     let edit = json!({"spec": {"hostnames": ["other.example"]}});
     is_left_to_its_user(&world, &exporter, HTTP_ROUTE, weight, edit).await;
 }

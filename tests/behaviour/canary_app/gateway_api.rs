@@ -21,6 +21,14 @@ pub(super) fn behind_web(world: &World) -> Value {
     json!({"parentRefs": [{"name": "web"}], "hosts": [world.host()], "prometheusQuery": query})
 }
 
+/// An application behind `web` whose first image runs.
+pub(super) async fn released_behind_web(world: &World) -> Value {
+    let mut manifest = app(world, "hello:v1");
+    merge(&mut manifest, json!({"spec": behind_web(world)}));
+    world.create(&CANARY_APP, &manifest).await;
+    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await
+}
+
 /// The share of the secondary in an `HTTPRoute`, in percent.
 pub(super) fn weight(route: &Value) -> u64 {
     let backends = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
@@ -57,10 +65,7 @@ async fn an_application_behind_a_gateway_has_an_http_route_and_nothing_of_istio(
     let world = served_with_both().await;
     let exporter = Exporter::start(&world).await;
     let _open = world.open_gateway().await;
-    let mut manifest = app(&world, "hello:v1");
-    merge(&mut manifest, json!({"spec": behind_web(&world)}));
-    world.create(&CANARY_APP, &manifest).await;
-    let app = world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    let app = released_behind_web(&world).await;
     let route = owned(&world, &app, &HTTP_ROUTE, "hello").await;
     assert_eq!(route["spec"]["parentRefs"][0]["name"], "web");
     assert_eq!(route["spec"]["hostnames"], json!([world.host()]));
@@ -265,10 +270,7 @@ async fn a_query_that_could_not_find_an_error_of_the_secondary_tries_no_image() 
     let world = served_with_both().await;
     let exporter = Exporter::start(&world).await;
     let _open = world.open_gateway().await;
-    let mut manifest = app(&world, "hello:v1");
-    merge(&mut manifest, json!({"spec": behind_web(&world)}));
-    world.create(&CANARY_APP, &manifest).await;
-    world.ends_as(&CANARY_APP, "hello", "DeploymentUpdated").await;
+    released_behind_web(&world).await;
     for query in [
         "secondary > 0",
         "errors{workload=\"hello\"} > 0 # secondary",
