@@ -192,10 +192,8 @@ fn shown(status: &KanaryStatus) -> Vec<(&str, &str, String)> {
 /// The same of a draft, in the words in which they are going to be stored.
 fn told<'a>(step: &Step<'_>, draft: &'a KanaryStatus) -> Vec<(&'a str, &'a str, String)> {
     let mut shown = shown(draft);
-    if let Some(front) = front_ends::of(step.kanary.key.kind) {
-        for (_, _, message) in &mut shown {
-            *message = front_ends::in_words(front, std::mem::take(message));
-        }
+    for (_, _, message) in &mut shown {
+        *message = front_ends::in_words_of(step.kanary.key.kind, std::mem::take(message));
     }
     shown
 }

@@ -9,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube_core::Selector as KubeSelector;
 
 pub use self::packed::Packed;
+pub(crate) use self::possible::is_domain;
 use crate::api::LabelMatch;
 
 /// Labels of an object.

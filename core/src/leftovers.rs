@@ -27,7 +27,9 @@ pub(super) fn astray(step: &Step<'_>) -> Option<Decision> {
             && !object.deleting
     };
     let astray = step.seen.autoscalers().filter(is_astray);
-    let actions: Vec<_> = astray.map(|(kind, object)| delete(step, kind, object)).collect();
+    let actions: Vec<_> = astray
+        .map(|(kind, object)| delete((kind, &step.spec.canary.name), object))
+        .collect();
     if actions.is_empty() || step.refused().is_some() {
         return None;
     }
@@ -41,11 +43,11 @@ pub(super) fn astray(step: &Step<'_>) -> Option<Decision> {
     })
 }
 
-fn delete(step: &Step<'_>, object: ObjectKind, autoscaler: &Owned) -> Action {
+fn delete((object, name): (ObjectKind, &str), owned: &Owned) -> Action {
     Action::Delete {
         object,
-        name: step.spec.canary.name.clone(),
-        uid: autoscaler.uid.clone(),
+        name: name.to_owned(),
+        uid: owned.uid.clone(),
         unchanged: false,
     }
 }
@@ -77,18 +79,13 @@ pub(super) fn remove(step: &Step<'_>) -> Result<Vec<Action>, Need> {
             Some(*kind) != wanted && is_ours(step, object.owner.as_ref()) && !object.deleting
         };
         let former = seen.autoscalers().filter(is_former);
-        actions.extend(former.map(|(kind, former)| delete(step, kind, former)));
+        actions.extend(former.map(|(kind, former)| delete((kind, &step.spec.canary.name), former)));
         actions.extend(seen.strays.iter().map(Stray::delete));
         let service = step.spec.kanary_service.as_ref().zip(seen.kanary_service.as_ref());
         let service = service.filter(|(_, service)| {
             is_ours(step, service.owner.as_ref()) && !service.deleting && services::is_of_former_run(step)
         });
-        actions.extend(service.map(|(name, service)| Action::Delete {
-            object: ObjectKind::Service,
-            name: name.clone(),
-            uid: service.uid.clone(),
-            unchanged: false,
-        }));
+        actions.extend(service.map(|(name, service)| delete((ObjectKind::Service, name), service)));
     }
     if actions.is_empty() || step.refused().is_some() {
         return Ok(Vec::new());

@@ -74,6 +74,6 @@ pub mod workload;
 
 pub use counted::counted;
 pub use decide::decide;
-pub use front_ends::told as in_words_of;
+pub use front_ends::in_words_of;
 pub use kanary::ParsedKanary;
 pub use key::Key;

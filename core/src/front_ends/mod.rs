@@ -158,7 +158,7 @@ impl Told<'_> {
 
 /// A message of the engine as users of this kind know its terms.
 #[must_use]
-pub fn told(kind: KanaryKind, message: String) -> String {
+pub fn in_words_of(kind: KanaryKind, message: String) -> String {
     match of(kind) {
         Some(front) => in_words(front, message),
         None => message,

@@ -113,8 +113,8 @@ fn is_name(text: &str) -> bool {
         && text.chars().all(|c| outer(c) || ['-', '_', '.'].contains(&c))
 }
 
-/// A DNS subdomain, the prefix of a label.
-fn is_domain(text: &str) -> bool {
+/// A DNS subdomain, such as the prefix of a label.
+pub(crate) fn is_domain(text: &str) -> bool {
     let outer = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.len() <= 253
         && text

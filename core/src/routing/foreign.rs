@@ -4,7 +4,6 @@
 use super::There;
 use crate::{
     api::{KanaryKind, Reason},
-    front_ends,
     integrity::{controller, controls},
     observation::Service,
     problem::Problem,
@@ -15,7 +14,7 @@ use crate::{
 /// Whether an owner, such as `CanaryApp.canary.atze.io/shop`, is of a kind that keeps its target, its route and its Services.
 pub(crate) fn is_front_end(owner: &str) -> bool {
     let kind = owner.split_once('/').and_then(|(kind, _)| KanaryKind::parse(kind));
-    kind.is_some_and(|kind| front_ends::of(kind).is_some())
+    kind.is_some_and(KanaryKind::is_front_end)
 }
 
 /// The problem with a production Service that a front end keeps for its own pods.
@@ -36,7 +35,7 @@ fn keeper(route: &serde_json::Value) -> Option<String> {
     let owner = controller(route)?;
     let kind = KanaryKind::of(owner["apiVersion"].as_str()?, owner["kind"].as_str()?)?;
     let owner = format!("{kind}/{}", owner["name"].as_str()?);
-    is_front_end(&owner).then_some(owner)
+    kind.is_front_end().then_some(owner)
 }
 
 impl There<'_> {

@@ -9,6 +9,7 @@ use super::{Described, How, Metric, Named, Source, Target, quantity::number};
 use crate::{
     api::{DescribedObject, MetricItem, MetricName, MetricQuantity, MetricSource, MetricTarget, TargetKind},
     hash,
+    labels::is_domain,
     validation::terms::Written,
 };
 
@@ -100,7 +101,8 @@ fn source(item: &MetricItem) -> Result<(Source, Target), String> {
 fn described(object: &DescribedObject) -> Result<Described, String> {
     let version = object.api_version.clone().filter(|version| !version.is_empty());
     let version = version.unwrap_or_else(|| "v1".to_owned());
-    if version.split('/').count() > 2 || !version.split('/').all(is_name) {
+    // Each becomes a segment of a path, which API servers decode.
+    if version.split('/').count() > 2 || !version.split('/').all(is_domain) {
         return Err(format!(
             "object.describedObject.apiVersion is {version}: write group/version, such as networking.k8s.io/v1, or v1"
         ));
@@ -110,12 +112,6 @@ fn described(object: &DescribedObject) -> Result<Described, String> {
         kind: object.kind.clone(),
         name: segment("object.describedObject.name", &object.name)?,
     })
-}
-
-/// Whether a text is a name of a group or a version. It becomes a segment of a path, which API servers decode.
-fn is_name(text: &str) -> bool {
-    let is_edge = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
-    text.starts_with(is_edge) && text.ends_with(is_edge) && text.chars().all(|c| is_edge(c) || c == '.' || c == '-')
 }
 
 /// What the schema checks with rules, too.
