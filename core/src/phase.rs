@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::api::KanaryStatus;
+use super::api::{KanaryStatus, Reason};
 
 /// The phase of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,12 @@ pub const STALLED: &str = "Stalled";
 #[must_use]
 pub fn is_true(status: &KanaryStatus, condition: &str) -> bool {
     find(status, condition).is_some_and(|c| c.status == "True")
+}
+
+/// Whether a condition is true for this reason.
+#[must_use]
+pub fn is_true_for(status: &KanaryStatus, condition: &str, reason: Reason) -> bool {
+    find(status, condition).is_some_and(|c| c.status == "True" && c.reason == reason)
 }
 
 /// A condition, if it is set.

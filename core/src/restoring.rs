@@ -8,7 +8,7 @@ use super::{
     observation::{LiveTarget, Workload},
     problem::{Problem, set_problem},
     revert::revert,
-    status::{Draft, ERRORED, Phase, ROLLED_BACK, find},
+    status::{Draft, ERRORED, Phase, ROLLED_BACK, is_true_for},
     step::Step,
     workload,
 };
@@ -75,9 +75,7 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
     };
     Undo::Write(Box::new(SetTemplate {
         template,
-        partition: in_place::partition(target)
-            .filter(|_| is_begun)
-            .map(|_| record.former_partition),
+        partition: in_place::partition(target).and(is_begun.then_some(record.former_partition)),
         // The write that begins a run may still be under way. It applies only to the version that it read, so the target gets another.
         version: live.resource_version.clone().filter(|_| !is_begun),
         ..live.written(&step.spec.target, record.undone(), cause)
@@ -86,8 +84,7 @@ fn undo(step: &Step<'_>, record: &InPlace) -> Undo {
 
 /// Whether a user was asked to put the target back. Whatever template they write first, their second step is still to come.
 fn asks(step: &Step<'_>) -> bool {
-    let errored = find(&step.kanary.status, ERRORED);
-    errored.is_some_and(|errored| errored.status == "True" && errored.reason == Reason::NoFormerTemplate.as_str())
+    is_true_for(&step.kanary.status, ERRORED, Reason::NoFormerTemplate)
 }
 
 /// Whether the target has the partition of a run whose annotation is gone. The history cannot tell: if an earlier run tried the same
@@ -213,27 +210,22 @@ pub(super) fn release(step: &Step<'_>) -> Option<Action> {
 /// The message for a target that somebody else changed during a run in place.
 pub(super) fn changed_message(step: &Step<'_>, what: &str) -> String {
     let target = &step.spec.target;
-    let name = &target.name;
     let set = step.seen.target.as_ref().and_then(|target| target.set.as_deref());
-    let theirs = match set {
-        _ if what != in_place::ANOTHER_TEMPLATE => String::new(),
-        Some(set) if set.forgets => {
-            ". Its revisionHistoryLimit is 0, so nothing keeps what somebody else wrote".to_owned()
+    let back = "it gets back the template and the partition that it had before the run";
+    let then = match what {
+        in_place::CREATED_AGAIN => "what it has of this run is taken back".to_owned(),
+        in_place::ANOTHER_TEMPLATE if set.is_some_and(|set| set.forgets) => {
+            format!("{back}. Its revisionHistoryLimit is 0, so nothing keeps what somebody else wrote")
         }
-        _ => format!(
-            ". What somebody else wrote is in its rollout history (kubectl rollout history statefulset/{name}): write it again once \
-             the condition RolledBack is True"
+        in_place::ANOTHER_TEMPLATE => format!(
+            "{back}. What somebody else wrote is in its rollout history (kubectl rollout history statefulset/{}): write it again once \
+             the condition RolledBack is True",
+            target.name
         ),
+        _ => back.to_owned(),
     };
-    if what == in_place::CREATED_AGAIN {
-        return format!(
-            "{target} {what} while some of its pods ran the template: what it has of this run is taken back; set spec.retry to another \
-             number to run again"
-        );
-    }
     format!(
-        "{target} {what} while some of its pods ran the template: it gets back the template and the partition that it had before the \
-         run{theirs}; set spec.retry to another number to run again"
+        "{target} {what} while some of its pods ran the template: {then}; set spec.retry to another number to run again"
     )
 }
 

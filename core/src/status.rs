@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 pub use super::phase::{
     ACTIVATED, DEPLOYMENT_UPDATED, ERRORED, FAILED, Phase, RECONCILING, ROLLED_BACK, RUNNING, SCHEDULED, STALLED,
-    SUCCEEDED, TRAFFIC, VERDICT_IGNORED, find, is_true,
+    SUCCEEDED, TRAFFIC, VERDICT_IGNORED, find, is_true, is_true_for,
 };
 use super::{
     api::EventReason,

@@ -5,7 +5,7 @@ use crate::{
     api::Reason,
     problem::Problem,
     route::{self, Standing},
-    status::{ERRORED, find},
+    status::{ERRORED, is_true_for},
     step::Step,
 };
 
@@ -21,8 +21,7 @@ impl There<'_> {
         let (Standing::Refused(why) | Standing::Not(why)) = route::standing(self.route.kind, self.object) else {
             return None;
         };
-        let errored = find(&step.kanary.status, ERRORED).filter(|errored| errored.status == "True");
-        let is_reported = errored.is_some_and(|errored| errored.reason == Reason::GatewayBehind);
+        let is_reported = is_true_for(&step.kanary.status, ERRORED, Reason::GatewayBehind);
         (is_reported || self.is_late(step)).then(|| {
             let message = format!(
                 "{} was changed, and its status does not say that the change is in force: {why}; the run waits",
