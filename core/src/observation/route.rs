@@ -22,17 +22,13 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// What is known after `ready` pods were found at `now`. `former` was known before.
+    /// What is known after `ready` pods were found at `now`, and others that lack a port. `former` was known before.
     #[must_use]
-    pub fn next(former: Option<Self>, ready: usize, now: Timestamp) -> Self {
+    pub fn next(former: Option<Self>, (ready, lacking): (usize, Option<String>), now: Timestamp) -> Self {
         let since = former
             .filter(|former| former.ready == ready)
             .map_or(now, |former| former.since);
-        Self {
-            ready,
-            lacking: None,
-            since,
-        }
+        Self { ready, lacking, since }
     }
 }
 

@@ -40,7 +40,7 @@ impl Model {
                 let seen = RouteSeen::next(None, RouteFound::Disabled, self.now);
                 self.seen.route = Some(RouteSeen { live: true, ..seen });
             }
-            Need::Endpoints => self.seen.endpoints = Some(Endpoints::next(None, 0, self.now)),
+            Need::Endpoints => self.seen.endpoints = Some(Endpoints::next(None, (0, None), self.now)),
             Need::LivePods => self.seen.pods_confirmed = true,
             Need::Claims => self.seen.claims = Some(Claims::default()),
             Need::Kept => unreachable!("only front ends keep objects"),

@@ -51,11 +51,10 @@ impl Memory {
     }
 
     /// Records the number of ready addresses of the canary, and a port that ready pods lack. Returns what is known of them now.
-    pub fn endpoints_read(&self, key: &Key, (ready, lacking): (usize, Option<String>), now: Timestamp) -> Endpoints {
+    pub fn endpoints_read(&self, key: &Key, found: (usize, Option<String>), now: Timestamp) -> Endpoints {
         let mut memory = self.lock();
         let known = memory.entry(key.clone()).or_default();
-        let next = Endpoints::next(known.route.endpoints.take(), ready, now);
-        let seen = Endpoints { lacking, ..next };
+        let seen = Endpoints::next(known.route.endpoints.take(), found, now);
         known.route.endpoints = Some(seen.clone());
         seen
     }

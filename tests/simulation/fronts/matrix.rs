@@ -17,7 +17,7 @@ use crate::{panics::caught, run::in_virtual_time, world::Wrong};
 
 /// Upper bound for the number of writes of two runs.
 const WRITES: u64 = 80;
-/// The same for four runs, two of which move.
+/// Upper bound for the number of writes of four runs, including two moves.
 const WRITES_OF_MOVES: u64 = 250;
 
 /// Lets a front end live while the controller dies at a write. Returns whether it died before the end, and what went wrong.

@@ -247,11 +247,8 @@ impl World {
                 Some(Need::Route) => seen.route = Some(self.read()),
                 Some(Need::Endpoints) => {
                     let ready = usize::from(self.is_up() && self.is_led_to() && self.lacking.is_none());
-                    let next = Endpoints::next(self.endpoints.take(), ready, self.now);
-                    self.endpoints = Some(Endpoints {
-                        lacking: self.lacking.clone().filter(|_| self.is_up()),
-                        ..next
-                    });
+                    let lacking = self.lacking.clone().filter(|_| self.is_up());
+                    self.endpoints = Some(Endpoints::next(self.endpoints.take(), (ready, lacking), self.now));
                     seen.endpoints = self.endpoints.clone();
                 }
                 Some(Need::LiveCanary | Need::LiveKanary) => seen.confirmed = true,
